@@ -1,0 +1,1 @@
+"""Declarative provisioning of Ollama on many machines."""

@@ -1,0 +1,223 @@
+"""A typed client of one Ollama server."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from ollama_fleet.api.errors import ApiError, Refused, Unreachable
+from ollama_fleet.api.transport import Opener, http_transport
+from ollama_fleet.artifacts.http_client import import_httpx
+
+if TYPE_CHECKING:
+    import httpx
+
+ANSWER_TIMEOUT = 30.0
+"""Seconds for an answer that needs no model."""
+STALL_TIMEOUT = 600.0
+"""Seconds without any line from a pull, create or load before it is given up."""
+BLOB_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One line of a streamed pull or create."""
+
+    status: str
+    digest: str | None = None
+    completed: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedModel:
+    """A model as `/api/tags` lists it."""
+
+    name: str
+    digest: str
+    """Bare hex: the sha256 of the manifest's bytes."""
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model as `/api/ps` lists it; sizes in bytes."""
+
+    name: str
+    digest: str
+    size: int
+    size_vram: int
+    expires_at: str
+
+
+class Ollama:
+    """Calls to one server; every failure is an ApiError of one line."""
+
+    def __init__(self, host: str, port: int, opener: Opener, *, timeout: float = ANSWER_TIMEOUT) -> None:
+        self._httpx = import_httpx()
+        address = f"[{host}]" if ":" in host else host
+        self._client: httpx.Client = self._httpx.Client(
+            base_url=f"http://{address}:{port}",
+            transport=http_transport(opener),
+            timeout=self._httpx.Timeout(timeout, connect=min(timeout, 10.0)),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    # -- asking ------------------------------------------------------------------------------------
+
+    def greeting(self) -> str:
+        """Return the text of `GET /`; a healthy server says `Ollama is running`."""
+        return self._request("GET", "/").text.strip()
+
+    def version(self) -> str:
+        """Return the server's version."""
+        return str(self._json("GET", "/api/version")["version"])
+
+    def tags(self) -> list[TaggedModel]:
+        """Return all models on the server."""
+        listed = self._json("GET", "/api/tags").get("models") or []
+        return [TaggedModel(m["name"], m["digest"].removeprefix("sha256:"), int(m["size"])) for m in listed]
+
+    def loaded(self) -> list[LoadedModel]:
+        """Return all models in memory."""
+        listed = self._json("GET", "/api/ps").get("models") or []
+        return [
+            LoadedModel(m["name"], m["digest"], int(m["size"]), int(m["size_vram"]), str(m.get("expires_at", "")))
+            for m in listed
+        ]
+
+    def show(self, model: str) -> dict[str, Any]:
+        """Return `/api/show` of a model."""
+        return self._json("POST", "/api/show", {"model": model})
+
+    def wait_until_ready(self, seconds: float) -> str:
+        """Return the version as soon as the server answers; Unreachable when `seconds` have passed."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return self.version()
+            except ApiError as error:
+                if time.monotonic() >= end:
+                    raise Unreachable(f"no answer within {seconds:.0f} s after the start: {error}") from error
+                time.sleep(0.2)
+
+    # -- changing ----------------------------------------------------------------------------------
+
+    def pull(self, model: str, *, insecure: bool, told: Callable[[Progress], None]) -> None:
+        """Pull a model; a broken pull is resumed by the next."""
+        self._stream("/api/pull", {"model": model, "insecure": insecure}, told)
+
+    def create(self, request: Mapping[str, Any], *, told: Callable[[Progress], None]) -> None:
+        """Create a model from the body of a create request."""
+        self._stream("/api/create", request, told)
+
+    def copy(self, source: str, destination: str) -> None:
+        """Give a model a second name."""
+        self._request("POST", "/api/copy", json={"source": source, "destination": destination})
+
+    def delete(self, model: str) -> None:
+        """Delete a model; one that is not there is no error."""
+        try:
+            self._request("DELETE", "/api/delete", json={"model": model})
+        except Refused as error:
+            if error.status != 404:
+                raise
+
+    def has_blob(self, digest: str) -> bool:
+        """Whether the server holds a blob, `sha256:…`."""
+        try:
+            self._request("HEAD", f"/api/blobs/{digest}")
+        except Refused as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    def upload_blob(self, digest: str, content: IO[bytes]) -> None:
+        """Send a blob; the server checks its digest."""
+        chunks: Iterator[bytes] = iter(lambda: content.read(BLOB_CHUNK), b"")
+        self._request("POST", f"/api/blobs/{digest}", content=chunks, timeout=STALL_TIMEOUT)
+
+    def load(self, model: str, keep_alive: str | int | None = None) -> None:
+        """Load a model and leave it loaded; returns when it is in memory."""
+        body: dict[str, Any] = {"model": model, "stream": False}
+        if keep_alive is not None:
+            body["keep_alive"] = keep_alive
+        try:
+            self._request("POST", "/api/generate", json=body, timeout=STALL_TIMEOUT)
+        except Refused as error:
+            if "does not support generate" not in str(error):
+                raise
+            self._request("POST", "/api/embed", json={**body, "input": ""}, timeout=STALL_TIMEOUT)
+
+    # -- wire --------------------------------------------------------------------------------------
+
+    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            response: httpx.Response = self._client.request(method, path, **options)
+        except self._httpx.HTTPError as error:
+            raise self._unreachable(method, path, error) from error
+        if response.status_code >= 400:
+            raise Refused(f"{method} {path}: {_error_text(response.text)}", response.status_code)
+        return response
+
+    def _json(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        response = self._request(method, path, **({} if body is None else {"json": body}))
+        try:
+            answer = response.json()
+        except ValueError as error:
+            raise Refused(f"{method} {path}: the answer is not JSON: {response.text[:80]!r}") from error
+        if not isinstance(answer, dict):
+            raise Refused(f"{method} {path}: the answer is not an object: {response.text[:80]!r}")
+        return answer
+
+    def _stream(self, path: str, body: Mapping[str, Any], told: Callable[[Progress], None]) -> None:
+        last = ""
+        try:
+            with self._client.stream("POST", path, json=dict(body), timeout=STALL_TIMEOUT) as response:
+                if response.status_code >= 400:
+                    raise Refused(f"POST {path}: {_error_text(response.read().decode())}", response.status_code)
+                for line in response.iter_lines():
+                    if not line.strip():
+                        continue
+                    event = _event(path, line)
+                    if "error" in event:
+                        raise Refused(f"POST {path}: {event['error']}")
+                    last = str(event.get("status", ""))
+                    told(
+                        Progress(last, event.get("digest"), int(event.get("completed", 0)), int(event.get("total", 0)))
+                    )
+        except self._httpx.HTTPError as error:
+            raise self._unreachable("POST", path, error) from error
+        if last != "success":
+            raise Unreachable(f"POST {path}: the stream ended early, after {last or 'nothing'!r}")
+
+    def _unreachable(self, method: str, path: str, error: Exception) -> Unreachable:
+        return Unreachable(f"{method} {str(self._client.base_url).rstrip('/')}{path}: {str(error) or type(error).__name__}")
+
+
+def _event(path: str, line: str) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except ValueError as error:
+        raise Refused(f"POST {path}: a line of the stream is not JSON: {line[:80]!r}") from error
+    return event if isinstance(event, dict) else {}
+
+
+def _error_text(text: str) -> str:
+    try:
+        return str(json.loads(text)["error"]).replace("\n", " ")
+    except (ValueError, KeyError, TypeError):
+        return text.strip().replace("\n", " ")[:200] or "an empty error"

@@ -1,0 +1,1 @@
+"""What a model and a release are: names, manifests, Modelfiles, digests, the registry and the lock."""

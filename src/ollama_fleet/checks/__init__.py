@@ -1,0 +1,1 @@
+"""Is it really so: what a host does, held against its plan."""

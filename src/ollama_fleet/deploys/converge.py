@@ -1,0 +1,180 @@
+"""The deploy: one probe, one plan, then each kind of item in its order, then the proof."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+from pyinfra import logger
+from pyinfra.api.command import FunctionCommand
+from pyinfra.api.deploy import deploy
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
+from pyinfra.context import host as current_host
+
+from ollama_fleet.api.errors import ApiError
+from ollama_fleet.api.through import server_of
+from ollama_fleet.artifacts.names import ModelName
+from ollama_fleet.checks.after_apply import check
+from ollama_fleet.deploys.source import Source, load_source
+from ollama_fleet.operations import firewall, ollama
+from ollama_fleet.operations.context import StepFailed, has_changed, step
+from ollama_fleet.outputs.changes import change_lines
+from ollama_fleet.planner.errors import PlanError
+from ollama_fleet.planner.host_plan import HostPlan, plan_host
+from ollama_fleet.planner.layout import Layout
+from ollama_fleet.probe.fact import ProbeFailed, forget, probe, remember
+from ollama_fleet.probe.read import ProbeError
+from ollama_fleet.probe.request import ProbeRequest
+from ollama_fleet.spec.errors import SpecErrors
+from ollama_fleet.spec.hosts import HostSpec
+
+
+@deploy("ollama-fleet")
+def converge() -> None:
+    """Make the host at hand what fleet.yaml says, and prove it.
+
+    A host that cannot be read or planned is failed with one line, and the others go on.
+    """
+    source, spec = _asked(current_host)
+    try:
+        plan = _plan(current_host, source, spec)
+    except ProbeFailed:
+        return
+    except (PlanError, ProbeError, SpecErrors) as error:
+        _fail(current_host, str(error))
+        return
+    for line in change_lines(plan, probe(current_host, _request(spec))[0]):
+        current_host.log(line)
+    scope, models_dir, listen = spec.scope, spec.models_dir, (plan.address, plan.port)
+    if plan.account:
+        ollama.account(name="User of the service", models_dir=models_dir)
+    ollama.directories(name="Directories", wanted=plan.directories, scope=scope, models_dir=models_dir)
+    if plan.firewall:
+        firewall.allow(
+            name="Firewall", port=plan.firewall.port, sources=plan.firewall.sources, models_dir=models_dir
+        )
+    ollama.files(
+        name="Unit and environment", wanted=plan.files, lines=plan.lines, scope=scope, models_dir=models_dir
+    )
+    ollama.release(
+        name="Release",
+        version=plan.release.version,
+        archives=plan.release.archives,
+        download=spec.release.download,
+        scope=scope,
+        models_dir=models_dir,
+    )
+    ollama.service(
+        name="Service",
+        environment=plan.service.environment,
+        restart_because=plan.service.restart_because,
+        scope=scope,
+        models_dir=models_dir,
+    )
+    ollama.models(
+        name="Models",
+        bases=plan.bases,
+        created=plan.models,
+        folder=str(source.fleet.folder),
+        listen=listen,
+        scope=scope,
+        models_dir=models_dir,
+    )
+    ollama.load(
+        name="Preload",
+        wanted=plan.loaded,
+        changed=_to_load(plan, current_host, spec),
+        listen=listen,
+        scope=scope,
+        models_dir=models_dir,
+    )
+    proof(name="Proof", source=source, spec=spec)
+
+
+@operation()
+def proof(source: Source, spec: HostSpec) -> Generator[FunctionCommand, None, None]:
+    """Check that the host is what was asked, and print its line of the summary.
+
+    The checks only read, so on a host that is right this reports no change; what is wrong becomes a command that
+    fails with it. They run at execution only: in a dry run there is nothing to prove yet.
+    """
+    if not current_host.state.is_executing:
+        return
+    try:
+        failures, summary = _verdict(current_host, source, spec)
+    except Exception as error:  # noqa: BLE001 - an exception in a generator would end the run of every host
+        failures, summary = (f"{type(error).__name__}: {error}",), ""
+    for failure in failures:
+        yield _failing(failure)
+    if not failures:
+        current_host.log_styled(summary, fg="green")
+
+
+def _verdict(host: Host, source: Source, spec: HostSpec) -> tuple[tuple[str, ...], str]:
+    changed = has_changed(host)
+    if changed:
+        forget(host)
+    try:
+        plan = _plan(host, source, spec)
+    except ProbeFailed:
+        return ("the host could not be read after the changes",), ""
+    except (PlanError, ProbeError, SpecErrors) as error:
+        return (str(error),), ""
+    verdict = check(host, plan, probe(host, _request(spec))[0], changed=changed)
+    return verdict.failures, verdict.summary
+
+
+def _failing(reason: str) -> FunctionCommand:
+    def fail(_: Host) -> None:
+        raise StepFailed(reason)
+
+    return step(fail, "proof")
+
+
+def _asked(host: Host) -> tuple[Source, HostSpec]:
+    path, name = host.data.get("ollama_fleet_file"), host.data.get("ollama_fleet_host")
+    if not path or not name:
+        raise PyinfraError(
+            f"{host.name} does not come from fleet.yaml; use the inventory of ollama_fleet.deploys.inventory"
+        )
+    source = load_source(Path(path))
+    return source, source.fleet.host(name)
+
+
+def _request(spec: HostSpec) -> ProbeRequest:
+    return ProbeRequest(Layout.of(spec.scope, spec.models_dir))
+
+
+def _plan(host: Host, source: Source, spec: HostSpec) -> HostPlan:
+    request = _request(spec)
+    state, layout = probe(host, request)
+    plan = plan_host(spec, source.lock, source.insecure, source.templates, state, layout)
+    if state.loaded is None and state.service.active == "active" and any(item.for_good for item in plan.loaded):
+        remember(host, request, _loaded(host, plan))
+    return plan
+
+
+def _loaded(host: Host, plan: HostPlan) -> tuple[str, ...] | None:
+    """Ask the server what is in memory; one that does not answer is the service's problem, told elsewhere."""
+    try:
+        with server_of(host, plan.address, plan.port) as server:
+            return tuple(ModelName.parse(model.name).short for model in server.loaded())
+    except ApiError:
+        return None
+
+
+def _to_load(plan: HostPlan, host: Host, spec: HostSpec) -> tuple[str, ...]:
+    state, _ = probe(host, _request(spec))
+    restarted = plan.restarts or bool(plan.service.differences(state))
+    return tuple(
+        item.name
+        for item, model in ((item, model) for item in plan.loaded for model in plan.models)
+        if item.model == model.model and (restarted or model.differences(state))
+    )
+
+
+def _fail(host: Host, reason: str) -> None:
+    logger.error(f"{host.print_prefix}{reason}")
+    host.state.fail_hosts({host})  # type: ignore[no-untyped-call]

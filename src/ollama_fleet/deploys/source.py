@@ -1,0 +1,71 @@
+"""The files that a run is made from: fleet.yaml, fleet.lock, templates and Modelfiles, read once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from ollama_fleet.artifacts.lock import Lock
+from ollama_fleet.hardware.catalogue import catalogue
+from ollama_fleet.planner.render import Templates
+from ollama_fleet.spec.fleet import Fleet
+
+ENVIRONMENT = "OLLAMA_FLEET"
+FLEET_FILE = "fleet.yaml"
+LOCK_FILE = "fleet.lock"
+FOLDERS = ("templates", "modelfiles")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What was asked and what it stands for."""
+
+    fleet: Fleet
+    lock: Lock
+    templates: Templates
+
+    @property
+    def insecure(self) -> frozenset[str]:
+        """Registries spoken to by plain HTTP."""
+        return frozenset(name for name, registry in self.fleet.registries.items() if registry.insecure)
+
+
+def fleet_path(beside: Path) -> Path:
+    """Return `$OLLAMA_FLEET`, or the fleet.yaml in the folder `beside`."""
+    override = os.environ.get(ENVIRONMENT)
+    return Path(override).expanduser() if override else beside / FLEET_FILE
+
+
+@lru_cache(maxsize=4)
+def load_source(path: Path) -> Source:
+    """Read a fleet with its lock and templates.
+
+    Raises:
+        SpecErrors: the fleet or the lock is wrong; all mistakes of a file at once.
+    """
+    return Source(load_fleet(path), Lock.load(path.with_name(LOCK_FILE)), load_templates(path.parent))
+
+
+def load_fleet(path: Path) -> Fleet:
+    """Read a fleet, with the names of GPUs checked. Raises SpecErrors."""
+    return Fleet.load(path, catalogue().keys())
+
+
+def load_templates(folder: Path) -> Templates:
+    """Read all templates: those in `folder` come before those of the package, name by name."""
+    package = files("ollama_fleet")
+    sources: dict[str, str] = {}
+    for name in FOLDERS:
+        for place in (package.joinpath(name), folder / name):
+            sources.update({entry.name: entry.read_text(encoding="utf-8") for entry in _templates_in(place)})
+    return Templates(sources)
+
+
+def _templates_in(place: Traversable | Path) -> Iterator[Traversable | Path]:
+    if place.is_dir():
+        yield from (entry for entry in place.iterdir() if entry.name.endswith(".j2") and entry.is_file())

@@ -1,0 +1,54 @@
+"""What every operation begins with: the host at hand, what was read of it, and the layout there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pyinfra import logger
+from pyinfra.api.command import FunctionCommand
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+from pyinfra.context import host as current_host
+
+from ollama_fleet.planner.layout import Layout, Scope
+from ollama_fleet.planner.state import HostState
+from ollama_fleet.probe.fact import probe
+from ollama_fleet.probe.request import ProbeRequest
+
+_CHANGED = "ollama_fleet.changed"
+
+
+def look(scope: Scope, models_dir: str | None) -> tuple[HostState, Layout]:
+    """Return the state of the host at hand and the layout there."""
+    return probe(current_host, ProbeRequest(Layout.of(scope, models_dir)))
+
+
+def mark_changed(host: Host) -> None:
+    """Remember that the probe's answer is out of date."""
+    host.connector_data[_CHANGED] = True
+
+
+def has_changed(host: Host) -> bool:
+    """Whether an operation of ours has changed the host in this run."""
+    return bool(host.connector_data.get(_CHANGED))
+
+
+def step(function: Callable[[Host], None], what: str) -> FunctionCommand:
+    """A command that runs Python at execution; an expected error fails this host with one line.
+
+    An exception that left the function would end the run of all hosts, or print a traceback.
+    """
+
+    def run(state: State, host: Host) -> bool:
+        try:
+            function(host)
+        except StepFailed as error:
+            logger.error(f"{host.print_prefix}{what}: {error}")
+            return False
+        return True
+
+    return FunctionCommand(run, (), {})
+
+
+class StepFailed(Exception):
+    """Something that can go wrong on a host; one line, with what to do about it."""

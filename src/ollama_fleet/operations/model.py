@@ -1,0 +1,198 @@
+"""Models on a host: pulled from a registry, created from a base, loaded, removed."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+
+from pyinfra import logger
+from pyinfra.api.command import FunctionCommand
+from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from ollama_fleet.api.client import Ollama, Progress
+from ollama_fleet.api.errors import ApiError
+from ollama_fleet.api.through import STARTING, server_of
+from ollama_fleet.artifacts.names import ModelName
+from ollama_fleet.operations.context import StepFailed, look, mark_changed, step
+from ollama_fleet.planner.items.model import WantedBase, WantedImport, WantedLoaded, WantedModel
+from ollama_fleet.planner.layout import Scope
+
+TELL_EVERY = 10.0
+"""Seconds between two lines about one pull."""
+
+Listen = tuple[str, int]
+
+
+@operation()
+def models(
+    bases: Sequence[WantedBase | WantedImport],
+    created: Sequence[WantedModel],
+    folder: str = ".",
+    listen: Listen = ("127.0.0.1", 11434),
+    scope: Scope = "system",
+    models_dir: str | None = None,
+) -> Generator[FunctionCommand, None, None]:
+    """Pull what is missing and create what is missing or different, each from its pristine base.
+
+    Args:
+        bases: models from registries and GGUF files, with locked digests.
+        created: models made from them.
+        folder: of the controller, for the paths of GGUF files.
+        listen: the server's address and port.
+        scope: whose models directory is compared.
+        models_dir: where models lie, if not in Ollama's default place.
+    """
+    state, _ = look(scope, models_dir)
+    pulls = [base for base in bases if base.differences(state)]
+    creates = [model for model in created if model.differences(state)]
+    if not pulls and not creates:
+        host.noop("models are as wanted")
+        return
+    mark_changed(host)
+    for base in pulls:
+        yield _bring(base, folder, listen)
+    for wanted in creates:
+        yield step(_creator(wanted, listen), f"create {wanted.name}")
+
+
+@operation()
+def load(
+    wanted: Sequence[WantedLoaded],
+    changed: Sequence[str] = (),
+    listen: Listen = ("127.0.0.1", 11434),
+    scope: Scope = "system",
+    models_dir: str | None = None,
+) -> Generator[FunctionCommand, None, None]:
+    """Load models into memory.
+
+    Args:
+        wanted: the models to have in memory.
+        changed: names of those to load in any case, since this run has changed them or restarted the server.
+        listen: the server's address and port.
+        scope: whose models directory is compared.
+        models_dir: where models lie, if not in Ollama's default place.
+    """
+    state, _ = look(scope, models_dir)
+    missing = [item for item in wanted if item.name in changed or item.differences(state)]
+    if not missing:
+        host.noop("models to preload are in memory, or may have left it")
+        return
+    mark_changed(host)
+    for item in missing:
+        yield step(_loader(item, listen), f"load {item.name}")
+
+
+@operation()
+def model(
+    name: str,
+    present: bool = True,
+    insecure: bool = False,
+    listen: Listen = ("127.0.0.1", 11434),
+    scope: Scope = "system",
+    models_dir: str | None = None,
+) -> Generator[FunctionCommand, None, None]:
+    """Have a model of a registry on the host, whatever its digest, or not have it.
+
+    Args:
+        name: as `ollama pull` takes it.
+        present: False removes it, with those of its layers that no other model uses.
+        insecure: the registry speaks plain HTTP.
+        listen: the server's address and port.
+        scope: whose models directory is compared.
+        models_dir: where models lie, if not in Ollama's default place.
+
+    Raises:
+        ModelNameError: `name` is no model name.
+    """
+    state, _ = look(scope, models_dir)
+    wanted = ModelName.parse(name)
+    if any(stored.name == wanted for stored in state.store.models) == present:
+        host.noop(f"model {wanted.short} is {'present' if present else 'absent'}")
+        return
+    mark_changed(host)
+    if present:
+        yield step(
+            _calling(listen, lambda server, at: server.pull(wanted.short, insecure=insecure, told=_teller(at, name))),
+            f"pull {wanted.short}",
+        )
+    else:
+        yield step(_calling(listen, lambda server, _: server.delete(wanted.short)), f"remove {wanted.short}")
+
+
+def _calling(listen: Listen, act: Callable[[Ollama, Host], None]) -> Callable[[Host], None]:
+    def run(at: Host) -> None:
+        with server_of(at, *listen) as server:
+            try:
+                server.wait_until_ready(STARTING)
+                act(server, at)
+            except ApiError as error:
+                raise StepFailed(str(error)) from error
+
+    return run
+
+
+def _bring(base: WantedBase | WantedImport, folder: str, listen: Listen) -> FunctionCommand:
+    if isinstance(base, WantedImport):
+        path = Path(folder, base.path)
+        return step(_calling(listen, lambda server, at: _import(server, at, base, path)), f"import {base.path}")
+    return step(_calling(listen, lambda server, at: _pull(server, at, base)), f"pull {base.name}")
+
+
+def _import(server: Ollama, at: Host, base: WantedImport, path: Path) -> None:
+    digest = f"sha256:{base.sha256}"
+    try:
+        with path.open("rb") as file:
+            if (actual := hashlib.file_digest(file, "sha256").hexdigest()) != base.sha256:
+                raise StepFailed(f"{path} has sha256 {actual}, locked is {base.sha256}")
+            file.seek(0)
+            if not server.has_blob(digest):
+                server.upload_blob(digest, file)
+    except OSError as error:
+        raise StepFailed(f"{path}: {error.strerror}") from error
+    server.create({"model": base.model.short, "files": {path.name: digest}}, told=_teller(at, base.name))
+
+
+def _pull(server: Ollama, at: Host, base: WantedBase) -> None:
+    server.pull(base.model.short, insecure=base.insecure, told=_teller(at, base.name))
+    digest = next((f"sha256:{m.digest}" for m in server.tags() if ModelName.parse(m.name) == base.model), "nothing")
+    if digest != base.digest and _keeps_manifests(server.version()):
+        raise StepFailed(
+            f"{base.name} came with digest {digest}, locked is {base.digest}; "
+            "if the change is wanted, run `ollama-fleet lock` and commit fleet.lock"
+        )
+
+
+def _keeps_manifests(version: str) -> bool:
+    """Servers before 0.19 write a pulled manifest anew, which changes its digest but not its layers."""
+    parts = version.split("-")[0].split(".")
+    return [int(part) for part in parts if part.isdigit()][:2] >= [0, 19] or version.startswith("0.0.0")
+
+
+def _creator(wanted: WantedModel, listen: Listen) -> Callable[[Host], None]:
+    return _calling(listen, lambda server, at: server.create(wanted.request, told=_teller(at, wanted.name)))
+
+
+def _loader(item: WantedLoaded, listen: Listen) -> Callable[[Host], None]:
+    # The API takes a bare number only as a number.
+    text = item.keep_alive
+    keep_alive = int(text) if text is not None and text.lstrip("-").isdigit() else text
+    return _calling(listen, lambda server, _: server.load(item.model.short, keep_alive))
+
+
+def _teller(at: Host, name: str) -> Callable[[Progress], None]:
+    """Tell a long transfer's progress now and then, one line per host and model."""
+    last = time.monotonic()
+
+    def tell(progress: Progress) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if progress.total and now - last >= TELL_EVERY:
+            last = now
+            share = progress.completed / progress.total
+            logger.info(f"{at.print_prefix}{name}: {progress.status}, {share:.0%} of {progress.total / 2**30:.2f} GiB")
+
+    return tell

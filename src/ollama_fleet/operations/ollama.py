@@ -1,0 +1,10 @@
+"""Everything about Ollama on a host, under one name: `from ollama_fleet.operations import ollama`."""
+
+from ollama_fleet.operations.account import account
+from ollama_fleet.operations.directory import directories
+from ollama_fleet.operations.model import load, model, models
+from ollama_fleet.operations.release import release
+from ollama_fleet.operations.service import service
+from ollama_fleet.operations.text_file import files
+
+__all__ = ["account", "directories", "files", "load", "model", "models", "release", "service"]

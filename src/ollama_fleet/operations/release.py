@@ -1,0 +1,157 @@
+"""Installing a release: checked, unpacked beside, then switched to by a link."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from pathlib import PurePosixPath
+from shlex import quote
+from typing import Literal
+
+from pyinfra.api.command import FileUploadCommand, FunctionCommand, StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from ollama_fleet.operations.context import StepFailed, look, mark_changed, step
+from ollama_fleet.operations.download import archive_path, fetch
+from ollama_fleet.operations.shell import script, switch_link
+from ollama_fleet.planner.items.release import Archive, WantedRelease
+from ollama_fleet.planner.layout import Layout, Scope
+from ollama_fleet.planner.state import HostState
+from ollama_fleet.probe.sections.release import STAMP, evidence
+
+Download = Literal["host", "controller"]
+
+FETCHERS = ("curl", "wget")
+INSTALL_ZSTD = {
+    "apt-get": "DEBIAN_FRONTEND=noninteractive apt-get install -y -qq zstd",
+    "dnf": "dnf install -y -q zstd",
+    "zypper": "zypper --non-interactive --quiet install zstd",
+    "pacman": "pacman -S --noconfirm --quiet zstd",
+    "apk": "apk add --quiet zstd",
+}
+"""Commands that bring zstd, by the package manager that is there."""
+
+
+@operation()
+def release(
+    version: str,
+    archives: Sequence[Archive],
+    download: Download = "host",
+    scope: Scope = "system",
+    models_dir: str | None = None,
+) -> Generator[StringCommand | FileUploadCommand | FunctionCommand, None, None]:
+    """Install a version in a directory of its own and make it the one in use; the one before stays.
+
+    Nothing is unpacked before its sha256 is right, and the link is switched only to a complete directory.
+
+    Args:
+        version: such as `0.24.0`.
+        archives: the files of the release, each with its sha256.
+        download: who fetches: the host itself, or the controller, which then sends it.
+        scope: for the whole system, or inside the account's home.
+        models_dir: where models lie, if not in Ollama's default place (only read, to share one probe).
+    """
+    state, layout = look(scope, models_dir)
+    wanted = WantedRelease(version, tuple(archives), layout)
+    if not wanted.differences(state):
+        host.noop(f"release {version} is installed and in use")
+        return
+    mark_changed(host)
+    if not wanted.is_unpacked(state):
+        downloads = f"{layout.releases}/.download"
+        yield script(f"mkdir -p {quote(downloads)}")
+        yield from _bring_zstd(wanted, state)
+        for archive in wanted.archives:
+            place = f"{downloads}/{archive.sha256[:16]}-{archive.name}"
+            if download == "host" and _is_url(archive.location) and state.platform.tools & set(FETCHERS):
+                yield script(_fetch(archive, place, state))
+            else:
+                yield from _send(archive, place)
+        yield script(*_unpack(wanted, downloads))
+    yield script(*_switch(wanted, state))
+
+
+def _is_url(location: str) -> bool:
+    return location.startswith(("http://", "https://"))
+
+
+def _bring_zstd(wanted: WantedRelease, state: HostState) -> Generator[StringCommand | FunctionCommand, None, None]:
+    tools = state.platform.tools
+    if "zstd" in tools or not any(archive.name.endswith(".zst") for archive in wanted.archives):
+        return
+    manager = next((name for name in INSTALL_ZSTD if name in tools), None)
+    if manager is None or state.platform.uid != 0:
+        yield step(_no_zstd, "release")
+    else:
+        yield StringCommand(INSTALL_ZSTD[manager])
+
+
+def _no_zstd(_: object) -> None:
+    raise StepFailed("zstd is missing on the host and cannot be installed from here; install the package zstd")
+
+
+def _fetch(archive: Archive, place: str, state: HostState) -> str:
+    """Fetch on the host, going on where an earlier try broke off. A dead line is given up after a minute."""
+    url, target = quote(archive.location), quote(place)
+    if "curl" in state.platform.tools:
+        get = (
+            f"curl -fsSL --retry 3 --connect-timeout 20 --speed-limit 1 --speed-time 60 -C - -o {target}.part {url}"
+        )
+    else:
+        get = f"wget -q --tries=3 --timeout=60 -c -O {target}.part {url}"
+    return f"""
+matches() {{ echo "{archive.sha256}  $1" | sha256sum -c --status 2>/dev/null; }}
+if ! matches {target}; then
+  {get} || {{ rm -f {target}.part; {get.replace(" -C -", "").replace(" -c ", " ")}; }} || {{
+    echo {quote(f"could not fetch {archive.location}")} >&2; exit 1; }}
+  matches {target}.part || {{
+    echo {quote(f"{archive.location} does not have the locked sha256 {archive.sha256}; it has")} \\
+      "$(sha256sum {target}.part | cut -c1-64). Nothing was installed. Was the release changed?" >&2
+    rm -f {target}.part; exit 1; }}
+  mv -fT {target}.part {target}
+fi"""
+
+
+def _send(archive: Archive, place: str) -> Generator[FunctionCommand | FileUploadCommand, None, None]:
+    """Fetch here once for all hosts, and send it."""
+
+    def get(_: object) -> None:
+        fetch(archive)
+
+    yield step(get, "release")
+    yield FileUploadCommand(str(archive_path(archive)), place)
+
+
+def _unpack(wanted: WantedRelease, downloads: str) -> list[str]:
+    directory = f"{wanted.layout.releases}/{wanted.version}"
+    new, old = quote(f"{directory}.new"), quote(f"{directory}.old")
+    lines = [f"rm -rf {new} {old}", f"mkdir -p {new}"]
+    for archive in wanted.archives:
+        place = quote(f"{downloads}/{archive.sha256[:16]}-{archive.name}")
+        how = "zstd -dc" if archive.name.endswith(".zst") else "gzip -dc"
+        lines += [
+            f'echo "{archive.sha256}  "{place} | sha256sum -c --status || '
+            f"{{ echo {quote(f'{archive.name} does not have the locked sha256')} >&2; rm -f {place}; exit 1; }}",
+            f"{how} {place} | tar -xf - --no-same-owner -C {new}",
+        ]
+    return [
+        *lines,
+        f"[ -x {new}/bin/ollama ] || {{ echo 'the archives hold no bin/ollama' >&2; rm -rf {new}; exit 1; }}",
+        f'echo "{wanted.stamp("")}$({evidence(new)})" >{new}/{STAMP}',
+        f"[ ! -e {quote(directory)} ] || mv -T {quote(directory)} {old}",
+        f"mv -T {new} {quote(directory)}",
+        f"rm -rf {old} {quote(downloads)}",
+    ]
+
+
+def _switch(wanted: WantedRelease, state: HostState) -> list[str]:
+    layout: Layout = wanted.layout
+    lines = []
+    current = state.release.current
+    if current not in (None, wanted.version):
+        lines.append(switch_link(f"{layout.releases}/previous", str(current)))
+    if current != wanted.version:
+        lines.append(switch_link(layout.current, wanted.version))
+    lines.append(f"mkdir -p {quote(str(PurePosixPath(layout.command).parent))}")
+    lines.append(switch_link(layout.command, layout.binary))
+    return lines

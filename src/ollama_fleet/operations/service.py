@@ -1,0 +1,86 @@
+"""The running service, under systemd or under a script of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from shlex import quote
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from ollama_fleet.operations.context import look, mark_changed
+from ollama_fleet.operations.shell import script
+from ollama_fleet.planner.items.service import WantedService, manager_of
+from ollama_fleet.planner.layout import Layout, Scope
+from ollama_fleet.planner.state import HostState
+
+
+@operation()
+def service(
+    environment: Mapping[str, str],
+    restart_because: Sequence[str] = (),
+    scope: Scope = "system",
+    models_dir: str | None = None,
+) -> Generator[StringCommand, None, None]:
+    """Have the service enabled and running with these variables in its environment.
+
+    It is restarted only where something that it reads has changed, or where the running process was started
+    with other values.
+
+    Args:
+        environment: variables the process must have.
+        restart_because: what this run has changed of the things that the server reads.
+        scope: for the whole system, or inside the account's home.
+        models_dir: where models lie, if not in Ollama's default place (only read, to share one probe).
+    """
+    state, layout = look(scope, models_dir)
+    wanted = WantedService(layout, manager_of(state.platform, layout), environment, tuple(restart_because))
+    if not wanted.differences(state) and not wanted.restart_because:
+        host.noop("service ollama is enabled and running")
+        return
+    mark_changed(host)
+    if wanted.manager == "supervisor":
+        yield script(*_supervised(layout))
+    else:
+        yield script(*_systemd(wanted, state))
+
+
+def _systemd(wanted: WantedService, state: HostState) -> list[str]:
+    user = wanted.manager == "systemd-user"
+    systemctl = "systemctl --user" if user else "systemctl"
+    lines = []
+    if user:
+        lines.append("export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}")
+        if not state.platform.lingering:
+            lines.append(
+                'loginctl enable-linger || { echo "lingering is refused: ask an administrator for '
+                'loginctl enable-linger $(id -un)" >&2; exit 1; }'
+            )
+    if state.service.load == "masked" or state.service.enabled.startswith("masked"):
+        # A mask in /etc has been replaced by the unit file; this takes away one in /run.
+        lines.append(f"{systemctl} unmask --runtime --quiet ollama.service")
+    lines += [
+        f"{systemctl} daemon-reload",
+        f"{systemctl} enable --quiet ollama.service",
+        f"{systemctl} reset-failed ollama.service 2>/dev/null || true",
+        f"{systemctl} restart ollama.service",
+    ]
+    return lines
+
+
+def _supervised(layout: Layout) -> list[str]:
+    state = quote(layout.state)
+    return [
+        f"cd {state}",
+        "for name in supervisor server; do",
+        '  old=$(cat "$name.pid" 2>/dev/null) || continue',
+        '  kill "$old" 2>/dev/null || continue',
+        "  for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do",
+        '    kill -0 "$old" 2>/dev/null || break; sleep 0.5',
+        "  done",
+        '  kill -9 "$old" 2>/dev/null || true',
+        "done",
+        "rm -f supervisor.pid server.pid",
+        f"setsid /bin/sh {quote(layout.supervisor)} >>server.log 2>&1 </dev/null &",
+    ]

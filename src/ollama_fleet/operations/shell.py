@@ -1,0 +1,35 @@
+"""Pieces of POSIX sh that several operations need. All arguments are quoted here, none before."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import PurePosixPath
+from shlex import quote
+
+from pyinfra.api.command import StringCommand
+
+
+def script(*lines: str) -> StringCommand:
+    """One command that stops at the first line that fails."""
+    return StringCommand("\n".join(["set -e", *lines]))
+
+
+def write_file(path: str, content: bytes, *, mode: int, owner: str, group: str) -> str:
+    """Write beside the file and move into place, so that a reader sees the old or the new, never a part."""
+    beside = f"{path}.fleet-new"
+    encoded = base64.b64encode(content).decode()
+    return "\n".join(
+        [
+            f"mkdir -p {quote(str(PurePosixPath(path).parent))}",
+            f"( umask 077; printf %s {encoded} | base64 -d >{quote(beside)} )",
+            f"chown {quote(owner)}:{quote(group)} {quote(beside)}",
+            f"chmod {mode:04o} {quote(beside)}",
+            f"mv -fT {quote(beside)} {quote(path)}",
+        ]
+    )
+
+
+def switch_link(path: str, target: str) -> str:
+    """Point a link elsewhere in one step."""
+    beside = f"{path}.fleet-new"
+    return f"ln -sfn {quote(target)} {quote(beside)} && mv -fT {quote(beside)} {quote(path)}"

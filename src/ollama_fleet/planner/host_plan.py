@@ -1,0 +1,263 @@
+"""What a host should be, item by item: the one object that apply, dry run and drift read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import PurePosixPath
+
+from ollama_fleet.artifacts.lock import Lock, NotLocked
+from ollama_fleet.artifacts.names import ModelName
+from ollama_fleet.artifacts.releases import TARGETS
+from ollama_fleet.planner.difference import Difference, Item
+from ollama_fleet.planner.errors import PlanError
+from ollama_fleet.planner.items.account import WantedAccount
+from ollama_fleet.planner.items.directory import WantedDirectory
+from ollama_fleet.planner.items.firewall import ANYWHERE, WantedFirewall
+from ollama_fleet.planner.items.model import WantedBase, WantedImport, WantedLoaded, WantedModel
+from ollama_fleet.planner.items.release import Archive, WantedRelease
+from ollama_fleet.planner.items.service import WantedService, manager_of
+from ollama_fleet.planner.items.text_file import WantedFile, WantedLine
+from ollama_fleet.planner.layout import MARK, Layout
+from ollama_fleet.planner.placement import Placement, place
+from ollama_fleet.planner.remarks import remarks
+from ollama_fleet.planner.render import RenderError, Templates
+from ollama_fleet.planner.state import HostState
+from ollama_fleet.spec.hosts import HostSpec
+from ollama_fleet.spec.values import Duration, parse_duration
+
+ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+RELEASE_MARK = "OLLAMA_FLEET_RELEASE"
+"""In the service's environment: the release that the running process was started from."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostPlan:
+    """Every item of one host, in the order in which an apply sees to them."""
+
+    host: str
+    layout: Layout
+    account: WantedAccount | None
+    directories: tuple[WantedDirectory, ...]
+    firewall: WantedFirewall | None
+    release: WantedRelease
+    files: tuple[WantedFile, ...]
+    lines: tuple[WantedLine, ...]
+    service: WantedService
+    bases: tuple[WantedBase | WantedImport, ...]
+    models: tuple[WantedModel, ...]
+    loaded: tuple[WantedLoaded, ...]
+    placements: tuple[Placement, ...]
+    address: str
+    """What the server listens on."""
+    port: int
+    outside_address: str
+    """Where others reach the host."""
+    told: tuple[str, ...]
+    """What the user should know and no operation changes."""
+
+    @property
+    def loopback_only(self) -> bool:
+        """Nobody outside the host can reach the server."""
+        return ip_address(self.address).is_loopback
+
+    def items(self) -> Iterator[Item]:
+        """All items, in the order of an apply."""
+        if self.account:
+            yield self.account
+        yield from self.directories
+        if self.firewall:
+            yield self.firewall
+        yield from self.files
+        yield from self.lines
+        yield self.release
+        yield self.service
+        yield from self.bases
+        yield from self.models
+        yield from self.loaded
+
+    def differences(self, state: HostState) -> list[tuple[Item, Sequence[Difference]]]:
+        """The items in which a host in this state is not as wanted, and how."""
+        compared = ((item, item.differences(state)) for item in self.items())
+        return [(item, found) for item, found in compared if found]
+
+    @property
+    def restarts(self) -> bool:
+        """The server is restarted because something that it reads changes."""
+        return bool(self.service.restart_because)
+
+
+def plan_host(
+    spec: HostSpec, lock: Lock, insecure: frozenset[str], templates: Templates, state: HostState, layout: Layout
+) -> HostPlan:
+    """Decide everything about a host.
+
+    Args:
+        spec: what was asked.
+        lock: what names stand for.
+        insecure: registries spoken to by plain HTTP.
+        templates: unit, drop-in, profile, supervisor and Modelfiles.
+        state: what the probe read.
+        layout: with the home directory filled in.
+
+    Raises:
+        PlanError: the host cannot be planned; one line.
+        SpecErrors: a model's settings do not work out on the host's devices.
+    """
+    try:
+        return _plan(spec, lock, insecure, templates, state, layout)
+    except NotLocked as error:
+        raise PlanError(str(error)) from error
+    except RenderError as error:
+        raise PlanError(f"templates/{error}") from error
+
+
+def _plan(
+    spec: HostSpec, lock: Lock, insecure: frozenset[str], templates: Templates, state: HostState, layout: Layout
+) -> HostPlan:
+    _check_platform(spec, state)
+    release = _release(spec, lock, state, layout)
+    placements = _placements(spec, lock, insecure, templates, state)
+    environment = _environment(spec, release, layout)
+    manager = manager_of(state.platform, layout)
+    binary = layout.command if release.adopted(state) else layout.binary
+    takes_over = _takes_over(state, layout)
+    values = {
+        "scope": layout.scope,
+        "binary": binary,
+        "service_user": layout.service_user,
+        "service_group": layout.service_group,
+        "environment": environment,
+        "state": layout.state,
+        "takes_over": takes_over,
+    }
+    owner, group = ("root", "root") if layout.scope == "system" else (layout.service_user, layout.service_group)
+
+    def rendered(path: str, template: str, mode: int = 0o644) -> WantedFile:
+        return WantedFile(path, templates.render(template, values).encode(), owner, group, mode)
+
+    if manager == "supervisor":
+        service_files = [rendered(layout.supervisor, "ollama-supervise.sh.j2", 0o755)]
+    else:
+        service_files = [] if takes_over else [rendered(layout.unit, "ollama.service.j2")]
+        service_files.append(rendered(layout.drop_in, "ollama-drop-in.conf.j2"))
+    client = {key: environment[key] for key in ("OLLAMA_HOST", "OLLAMA_MODELS")}
+    profile = {**values, "environment": client, "command_directory": str(PurePosixPath(layout.command).parent)}
+    profile_text = templates.render("ollama-environment.sh.j2", profile).encode()
+    read_by_server: tuple[Item, ...] = (release, *service_files)
+    because = [item.kind for item in read_by_server if item.differences(state)]
+    bases = tuple(dict.fromkeys(placement.base for placement in placements))
+    firewall = _firewall(spec, layout)
+    return HostPlan(
+        host=spec.name,
+        layout=layout,
+        account=WantedAccount(layout.service_user, layout.service_home) if layout.scope == "system" else None,
+        directories=_directories(layout),
+        firewall=firewall,
+        release=release,
+        files=(*service_files, WantedFile(layout.profile, profile_text, owner, group)),
+        lines=_lines(layout),
+        service=WantedService(layout, manager, environment, tuple(dict.fromkeys(because))),
+        bases=bases,
+        models=tuple(placement.created for placement in placements),
+        loaded=tuple(_loaded(spec, placement) for placement in placements if placement.preload),
+        placements=placements,
+        address=str(spec.listen.host),
+        port=spec.listen.port,
+        outside_address=spec.address,
+        told=tuple(remarks(spec, state, layout, firewall, placements)),
+    )
+
+
+def _check_platform(spec: HostSpec, state: HostState) -> None:
+    there = state.platform
+    if there.architecture not in ARCHITECTURES:
+        raise PlanError(f"{there.architecture} is no processor that Ollama is released for")
+    if spec.scope == "system" and not there.systemd:
+        raise PlanError("the host does not run systemd; `scope: user` does without")
+    if spec.scope == "system" and there.uid != 0:
+        raise PlanError(f"{there.user} is not root there; set `sudo: true`, another ssh.user, or `scope: user`")
+
+
+def _release(spec: HostSpec, lock: Lock, state: HostState, layout: Layout) -> WantedRelease:
+    architecture = ARCHITECTURES[state.platform.architecture]
+    target = f"linux-{architecture}"
+    targets = [target]
+    if any(device.vendor == "amd" for device in state.devices) and f"{target}-rocm" in TARGETS:
+        targets.append(f"{target}-rocm")
+    found = [lock.archive(str(spec.release.version), name) for name in targets]
+    archives = tuple(Archive(item.name, item.url, item.sha256, item.size) for item in found)
+    return WantedRelease(str(spec.release.version), archives, layout)
+
+
+def _environment(spec: HostSpec, release: WantedRelease, layout: Layout) -> dict[str, str]:
+    environment = {
+        "OLLAMA_HOST": str(spec.listen),
+        "OLLAMA_MODELS": layout.models,
+        RELEASE_MARK: f"{release.version} {release.archives[0].sha256[:16]}",
+        **spec.env,
+    }
+    return dict(sorted(environment.items()))
+
+
+def _takes_over(state: HostState, layout: Layout) -> bool:
+    """A unit that somebody else made stays as it is; our drop-in overrides what must be ours."""
+    there = state.files.get(layout.unit)
+    if there is not None and there.kind == "file":
+        return f"Written by {MARK}".encode() not in (there.content or b"")[:200]
+    return state.service.fragment not in ("", layout.unit) and state.service.load == "loaded"
+
+
+def _directories(layout: Layout) -> tuple[WantedDirectory, ...]:
+    owner, group = layout.service_user, layout.service_group
+    home = WantedDirectory(f"{layout.service_home}/.ollama", owner, group)
+    models = WantedDirectory(layout.models, owner, group)
+    if layout.scope == "system":
+        return (WantedDirectory(layout.state, "root", "root"), home, models)
+    return (WantedDirectory(layout.state, owner, group), home, models)
+
+
+def _lines(layout: Layout) -> tuple[WantedLine, ...]:
+    if layout.login_profile is None:
+        return ()
+    return (WantedLine(layout.login_profile, f'[ ! -r "{layout.profile}" ] || . "{layout.profile}"  # {MARK}'),)
+
+
+def _firewall(spec: HostSpec, layout: Layout) -> WantedFirewall | None:
+    if layout.scope == "user" or spec.listen.is_loopback:
+        return None
+    sources = tuple(map(str, spec.allow_from)) or (ANYWHERE if spec.expose else ())
+    return WantedFirewall(spec.listen.port, sources, layout)
+
+
+def _placements(
+    spec: HostSpec, lock: Lock, insecure: frozenset[str], templates: Templates, state: HostState
+) -> tuple[Placement, ...]:
+    kinds = device_kinds(spec, state)
+    resolved = (request.for_devices(kinds) for request in spec.models)
+    return tuple(place(model, spec.name, lock, insecure, templates, state) for model in resolved)
+
+
+def device_kinds(spec: HostSpec, state: HostState) -> tuple[str, ...]:
+    """The catalogue's name for each GPU: as declared, or as found.
+
+    Raises:
+        PlanError: a declared GPU is not there.
+    """
+    found = tuple(device.kind for device in state.devices if device.kind is not None)
+    if spec.gpus == "auto":
+        return found
+    missing = [kind for kind in dict.fromkeys(spec.gpus) if spec.gpus.count(kind) > found.count(kind)]
+    if missing:
+        there = ", ".join(device.name for device in state.devices) or state.device_error or "none"
+        raise PlanError(f"{spec.origin.get('gpus')}: gpus: {', '.join(missing)} declared, but found: {there}")
+    return tuple(spec.gpus)
+
+
+def _loaded(spec: HostSpec, placement: Placement) -> WantedLoaded:
+    own: Duration | None = placement.resolved.keep_alive
+    general = spec.env.get("OLLAMA_KEEP_ALIVE")
+    keep_alive = own or (parse_duration(general) if general else None)
+    name: ModelName = placement.created.model
+    return WantedLoaded(name, str(own) if own else None, for_good=keep_alive is not None and keep_alive.seconds < 0)

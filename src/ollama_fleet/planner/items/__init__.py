@@ -1,0 +1,1 @@
+"""What a host should have: one file per kind of item, each with its comparison."""

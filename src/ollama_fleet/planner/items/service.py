@@ -1,0 +1,57 @@
+"""The running service: enabled, up, and working with the environment it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ollama_fleet.planner.difference import Difference, compare
+from ollama_fleet.planner.layout import Layout
+from ollama_fleet.planner.state import HostState, Platform
+
+Manager = Literal["systemd", "systemd-user", "supervisor"]
+
+
+def manager_of(platform: Platform, layout: Layout) -> Manager:
+    """Who keeps the server running: the system's systemd, the account's, or a script of ours.
+
+    An account's systemd is of use only if it outlives the login: with lingering on, or where polkit is
+    there to grant it.
+    """
+    if layout.scope == "system":
+        return "systemd"
+    if platform.user_manager and (platform.lingering or platform.polkit):
+        return "systemd-user"
+    return "supervisor"
+
+
+@dataclass(frozen=True, slots=True)
+class WantedService:
+    """`ollama.service`, enabled and running with exactly these variables among its environment."""
+
+    layout: Layout
+    manager: Manager
+    environment: Mapping[str, str]
+    restart_because: tuple[str, ...] = field(default=())
+    """Items the server reads that are about to change."""
+    kind: str = "service"
+    name: str = "ollama"
+
+    def differences(self, state: HostState) -> list[Difference]:
+        """Compare what the service manager says and what the process was started with."""
+        there = state.service
+        found = []
+        if there.load == "masked" or there.enabled == "masked":
+            found.append(Difference("unit", "loaded", "masked"))
+        elif self.manager != "supervisor":
+            found += compare("enabled", "enabled", there.enabled or "absent")
+        if self.manager == "systemd-user":
+            found += compare("lingering", True, state.platform.lingering)
+        if self.manager != "supervisor" and there.needs_reload:
+            found.append(Difference("unit", "as on disk", "stale in systemd"))
+        found += compare("running", "active", there.active)
+        if there.active == "active" and there.environment is not None:
+            for key, value in self.environment.items():
+                found += compare(f"{key} in effect", value, there.environment.get(key))
+        return found

@@ -1,0 +1,119 @@
+"""Where things lie on a Linux host, for the whole system or inside one account's home.
+
+In user scope paths begin with `~/` until the home directory is known from the probe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Scope = Literal["system", "user"]
+
+SERVICE_USER = "ollama"
+MARK = "ollama-fleet"
+"""Stands in every file and rule of ours; nothing without it is ever removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Absolute paths (or `~/…` before the home is known) of everything that is ours."""
+
+    scope: Scope
+    releases: str
+    """Holds a directory per version and the links `current` and `previous`."""
+    command: str
+    """The `ollama` that people type."""
+    unit: str
+    drop_in: str
+    profile: str
+    """Environment for people's shells."""
+    login_profile: str | None
+    """The shell start file that reads `profile`; None where the system does so by itself."""
+    state: str
+    """Our own records and the firewall script."""
+    models: str
+    service_user: str
+    service_group: str
+    service_home: str
+
+    @classmethod
+    def of(cls, scope: Scope, models_dir: str | None = None) -> Layout:
+        """Layout of a scope, with the models in `models_dir` or where Ollama would put them."""
+        if scope == "system":
+            return cls(
+                scope="system",
+                releases="/opt/ollama",
+                command="/usr/local/bin/ollama",
+                unit="/etc/systemd/system/ollama.service",
+                drop_in="/etc/systemd/system/ollama.service.d/zz-fleet.conf",
+                profile="/etc/profile.d/ollama-fleet.sh",
+                login_profile=None,
+                state="/var/lib/ollama-fleet",
+                models=models_dir or "/usr/share/ollama/.ollama/models",
+                service_user=SERVICE_USER,
+                service_group=SERVICE_USER,
+                service_home="/usr/share/ollama",
+            )
+        return cls(
+            scope="user",
+            releases="~/.local/opt/ollama",
+            command="~/.local/bin/ollama",
+            unit="~/.config/systemd/user/ollama.service",
+            drop_in="~/.config/systemd/user/ollama.service.d/zz-fleet.conf",
+            profile="~/.config/ollama-fleet/environment.sh",
+            login_profile="~/.profile",
+            state="~/.local/state/ollama-fleet",
+            models=models_dir or "~/.ollama/models",
+            service_user="",
+            service_group="",
+            service_home="~",
+        )
+
+    def at(self, home: str, user: str, group: str) -> Layout:
+        """Fill in the home directory and the account of a user-scope host; system scope is complete."""
+        if self.scope == "system":
+            return self
+
+        def full(path: str) -> str:
+            return home + path[1:] if path == "~" or path.startswith("~/") else path
+
+        return replace(
+            self,
+            releases=full(self.releases),
+            command=full(self.command),
+            unit=full(self.unit),
+            drop_in=full(self.drop_in),
+            profile=full(self.profile),
+            login_profile=full(self.login_profile) if self.login_profile else None,
+            state=full(self.state),
+            models=full(self.models),
+            service_user=user,
+            service_group=group,
+            service_home=home,
+        )
+
+    @property
+    def current(self) -> str:
+        """The link to the version in use."""
+        return f"{self.releases}/current"
+
+    @property
+    def binary(self) -> str:
+        """What the service runs."""
+        return f"{self.current}/bin/ollama"
+
+    @property
+    def supervisor(self) -> str:
+        """Script that keeps the server running where there is no systemd."""
+        return f"{self.state}/supervise.sh"
+
+    @property
+    def firewall_script(self) -> str:
+        """nftables rules of ours, loaded at boot."""
+        return f"{self.state}/firewall.sh"
+
+    @property
+    def firewall_unit(self) -> str:
+        """Loads the nftables rules of ours after the host's own."""
+        return "/etc/systemd/system/ollama-fleet-firewall.service"

@@ -1,0 +1,63 @@
+"""What a user should know about a host and no operation changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_network
+
+from ollama_fleet.planner.items.firewall import WantedFirewall
+from ollama_fleet.planner.items.service import manager_of
+from ollama_fleet.planner.layout import Layout
+from ollama_fleet.planner.placement import Placement
+from ollama_fleet.planner.state import HostState
+from ollama_fleet.spec.hosts import HostSpec
+
+
+def remarks(
+    spec: HostSpec,
+    state: HostState,
+    layout: Layout,
+    firewall: WantedFirewall | None,
+    placements: Sequence[Placement],
+) -> Iterator[str]:
+    """Yield one line each."""
+    yield from _firewall(spec, state, firewall)
+    yield from _service(state, layout)
+    if state.device_error:
+        yield f"the GPUs cannot be read: {state.device_error}"
+    for placement in placements:
+        for remark in placement.resolved.remarks:
+            yield f"{placement.resolved.name}: {remark}"
+
+
+def _firewall(spec: HostSpec, state: HostState, wanted: WantedFirewall | None) -> Iterator[str]:
+    port = spec.listen.port
+    if spec.scope == "user" and not spec.listen.is_loopback:
+        yield f"without root no firewall is touched: whoever reaches port {port} can use and change the models"
+    if wanted is None:
+        return
+    there = state.firewall
+    if there.backend == "firewalld":
+        yield f"firewalld is not supported yet: open port {port} to {', '.join(wanted.sources)} by hand"
+    elif not there.active:
+        yield f"no firewall is active: whoever reaches port {port} can use and change the models"
+    for rule in there.rules:
+        if not rule.ours and rule.port == port and rule.action == "allow" and not _covered(rule.source, wanted):
+            yield f"a firewall rule of somebody else opens port {port} to {rule.source}"
+
+
+def _covered(source: str, wanted: WantedFirewall) -> bool:
+    try:
+        network = ip_network(source)
+    except ValueError:
+        return False
+    mine = (ip_network(allowed) for allowed in wanted.sources)
+    return any(network.version == other.version and network.subnet_of(other) for other in mine)  # type: ignore[arg-type]
+
+
+def _service(state: HostState, layout: Layout) -> Iterator[str]:
+    if manager_of(state.platform, layout) == "supervisor":
+        yield "no systemd for this account: the server is kept running by a script and does not survive a reboot"
+    for drop_in in state.service.drop_ins:
+        if drop_in != layout.drop_in:
+            yield f"{drop_in} is not ours and is left as it is"

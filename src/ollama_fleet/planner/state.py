@@ -1,0 +1,186 @@
+"""What is on a host, as plain data. The probe fills it; the planner compares with it.
+
+Sizes are bytes, modes are the low twelve permission bits, times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ollama_fleet.artifacts.manifest import Manifest, ManifestError
+from ollama_fleet.artifacts.names import ModelName
+from ollama_fleet.hardware.device import Device
+
+FileKind = Literal["file", "directory", "link", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """One path that exists."""
+
+    kind: FileKind
+    mode: int
+    owner: str
+    group: str
+    target: str | None = None
+    """Where a link points, as written in it."""
+    content: bytes | None = None
+    """A regular file's bytes, where it is small enough to be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """The machine and the account that the connection uses there."""
+
+    architecture: str
+    """As `uname -m` says, e.g. `x86_64`."""
+    distribution: str
+    user: str
+    group: str
+    uid: int
+    home: str
+    tools: frozenset[str]
+    """Commands found in the PATH, out of those that operations may need."""
+    systemd: bool
+    """systemd is this machine's init."""
+    user_manager: bool
+    """A `systemd --user` answers for the connecting account."""
+    lingering: bool
+    """The account's user manager outlives its logins."""
+    polkit: bool
+    """polkit is installed, so an account may ask for lingering by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user of the host."""
+
+    name: str
+    uid: int
+    group: str
+    groups: frozenset[str]
+    home: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledVersion:
+    """One unpacked release under the releases directory."""
+
+    stamp: str
+    """The line written when it was unpacked; empty where that never finished."""
+    evidence: str | None
+    """What identifies the files, computed from what is there now; only for the version in use."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignBinary:
+    """An `ollama` that somebody else installed where ours would be linked."""
+
+    path: str
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseState:
+    """Releases on the host."""
+
+    current: str | None = None
+    """The version that the `current` link names."""
+    previous: str | None = None
+    command_target: str | None = None
+    """Where the `ollama` command's link points, if it is a link."""
+    versions: Mapping[str, InstalledVersion] = field(default_factory=dict)
+    foreign: ForeignBinary | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """The service and the process behind it."""
+
+    load: str = "not-found"
+    """systemd's LoadState: `loaded`, `not-found`, `masked` …"""
+    active: str = "inactive"
+    enabled: str = ""
+    """systemd's UnitFileState: `enabled`, `disabled`, `masked` …"""
+    pid: int = 0
+    needs_reload: bool = False
+    fragment: str = ""
+    drop_ins: tuple[str, ...] = ()
+    environment: Mapping[str, str] | None = None
+    """Of the running process; None where there is none or it may not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirewallRule:
+    """One inbound rule for one TCP port, whoever made it."""
+
+    port: int
+    source: str
+    """A network in canonical form, `any4`, `any6`, or the raw text where it is neither."""
+    action: Literal["allow", "deny"]
+    ours: bool
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FirewallState:
+    """The firewall in charge of the host."""
+
+    backend: Literal["ufw", "nftables", "firewalld", "none", "unknown"] = "unknown"
+    active: bool = False
+    default_deny: bool = False
+    """What no rule mentions is refused."""
+    rules: tuple[FirewallRule, ...] = ()
+    chains: tuple[str, ...] = ()
+    """nftables: base chains on the input hook that are not ours, as `family table chain`."""
+    loaded: Mapping[str, str] = field(default_factory=dict)
+    """nftables: for each chain (and `table` for our own table) our rules as listed by the kernel."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A manifest in the models directory."""
+
+    name: ModelName
+    manifest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStore:
+    """The models directory's content."""
+
+    models: tuple[StoredModel, ...] = ()
+    blob_sizes: Mapping[str, int] = field(default_factory=dict)
+    """`sha256:…` to bytes, complete blobs only."""
+    small_blobs: Mapping[str, bytes] = field(default_factory=dict)
+    """Content of blobs small enough to be compared in words: parameters, prompts, templates."""
+
+    def manifest(self, name: ModelName) -> Manifest | None:
+        """Return the manifest of a model that is stored and readable."""
+        stored = next((model for model in self.models if model.name == name), None)
+        try:
+            return None if stored is None else Manifest.parse(stored.manifest)
+        except ManifestError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class HostState:
+    """Everything that one probe reads of a host."""
+
+    platform: Platform
+    files: Mapping[str, FileState] = field(default_factory=dict)
+    """Paths that were asked for and exist."""
+    accounts: Mapping[str, Account] = field(default_factory=dict)
+    groups: frozenset[str] = frozenset()
+    release: ReleaseState = ReleaseState()
+    service: ServiceState = ServiceState()
+    firewall: FirewallState = FirewallState()
+    store: ModelStore = ModelStore()
+    devices: tuple[Device, ...] = ()
+    device_error: str | None = None
+    """Why the devices could not be read, where a driver tool is there but fails."""
+    loaded: tuple[str, ...] | None = None
+    """Names of the models in memory; None where nobody asked or no server answered."""

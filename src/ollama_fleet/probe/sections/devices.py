@@ -1,0 +1,28 @@
+"""GPUs, as the driver's own tool reports them."""
+
+from __future__ import annotations
+
+from ollama_fleet.hardware import nvidia_smi
+from ollama_fleet.hardware.device import Device
+from ollama_fleet.hardware.errors import HardwareError
+from ollama_fleet.probe.request import ProbeRequest
+from ollama_fleet.probe.shell import word
+
+
+def script(request: ProbeRequest) -> str:
+    """Run the driver's tool where it is installed; it may hang with a sick driver, so for 20 s at most."""
+    return f"""
+if command -v nvidia-smi >/dev/null 2>&1; then
+  timeout 20 sh -c {word(nvidia_smi.SHELL_QUERY)} 2>&1 | sed 's/^/smi /'
+fi
+"""
+
+
+def parse(lines: list[str]) -> tuple[tuple[Device, ...], str | None]:
+    """Return the devices, or none and the reason."""
+    if not lines:
+        return (), None
+    try:
+        return tuple(nvidia_smi.parse("\n".join(line.removeprefix("smi ") for line in lines))), None
+    except HardwareError as error:
+        return (), str(error)

@@ -1,0 +1,48 @@
+"""Files, links and directories that operations write, and the directories on the way to them."""
+
+from __future__ import annotations
+
+import base64
+
+from ollama_fleet.planner.state import FileKind, FileState
+from ollama_fleet.probe.request import ProbeRequest
+from ollama_fleet.probe.shell import word, words
+
+KINDS: dict[str, FileKind] = {
+    "regular file": "file",
+    "regular empty file": "file",
+    "directory": "directory",
+    "symbolic link": "link",
+}
+
+
+def script(request: ProbeRequest) -> str:
+    """One `stat` for all paths; then the small files' content."""
+    contents = "\n".join(
+        f'[ -f {word(path)} ] && [ -r {word(path)} ] && echo "content {index} $(base64 <{word(path)} | tr -d "\\n")"'
+        for index, path in enumerate(request.contents())
+    )
+    return f"""
+stat -c 'stat %a %U %G %F|%n' {words(request.paths())} 2>/dev/null
+{contents}
+"""
+
+
+def parse(lines: list[str], request: ProbeRequest) -> dict[str, FileState]:
+    """Return the paths that exist."""
+    stats: dict[str, FileState] = {}
+    contents: dict[str, bytes] = {}
+    paths = request.contents()
+    for line in lines:
+        tag, _, rest = line.partition(" ")
+        if tag == "stat":
+            facts, _, path = rest.partition("|")
+            mode, owner, group, kind = facts.split(" ", 3)
+            stats[path] = FileState(KINDS.get(kind, "other"), int(mode, 8), owner, group)
+        elif tag == "content":
+            index, _, encoded = rest.partition(" ")
+            contents[paths[int(index)]] = base64.b64decode(encoded)
+    return {
+        path: FileState(there.kind, there.mode, there.owner, there.group, content=contents.get(path))
+        for path, there in stats.items()
+    }

@@ -1,0 +1,189 @@
+"""A host as it was asked for: every setting after the ladder, with the line that gave it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from ollama_fleet.spec.addresses import DEFAULT_LISTEN, LOCAL, IPNetwork, Listen
+from ollama_fleet.spec.errors import KeyPath
+from ollama_fleet.spec.merge import Layer, Merged, Origin, merge, origin_of, written
+from ollama_fleet.spec.model import Host
+from ollama_fleet.spec.model_request import ModelRequest
+from ollama_fleet.spec.reading import Reading
+from ollama_fleet.spec.values import ReleaseVersion
+
+
+@dataclass(frozen=True, slots=True)
+class SshSpec:
+    """How a host is reached over SSH; ``None`` leaves it to the user's own SSH configuration.
+
+    ``key`` and ``known_hosts`` are files of the machine that deploys: absolute, or below ``~/``.
+    """
+
+    user: str | None = None
+    port: int | None = None
+    key: str | None = None
+    known_hosts: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseSpec:
+    """Which Ollama a host gets; ``source`` is ``upstream``, the URL of a mirror, or ``file:///directory``."""
+
+    version: ReleaseVersion
+    source: str = "upstream"
+    download: Literal["host", "controller"] = "host"
+
+
+@dataclass(frozen=True, slots=True)
+class HostSpec:
+    """One host.
+
+    - ``origin`` leads from a setting (``listen``, ``env.OLLAMA_DEBUG``) to the line that gave it; a setting
+      that is not in it has its default.
+    - ``models_dir`` is ``None`` for the default of the scope, ``arch`` where the host is to be asked.
+    - ``gpus`` is one name per card, ``()`` for none, ``"auto"`` where the host is to be asked.
+    - ``env`` holds the variables as the server reads them, but not OLLAMA_HOST and OLLAMA_MODELS: those are
+      ``listen`` and ``models_dir``.
+    """
+
+    name: str
+    address: str
+    ssh: SshSpec
+    sudo: bool
+    scope: Literal["system", "user"]
+    os: Literal["linux"]
+    arch: Literal["amd64", "arm64"] | None
+    listen: Listen
+    models_dir: str | None
+    env: Mapping[str, str]
+    allow_from: tuple[IPNetwork, ...]
+    firewall_backend: Literal["auto", "ufw", "nftables"]
+    expose: bool
+    release: ReleaseSpec
+    gpus: tuple[str, ...] | Literal["auto"]
+    groups: tuple[str, ...]
+    models: tuple[ModelRequest, ...]
+    origin: Mapping[str, Origin] = field(repr=False)
+
+    @property
+    def connector(self) -> Literal["local", "ssh"]:
+        """How pyinfra reaches the host."""
+        return "local" if self.address == LOCAL else "ssh"
+
+    def model(self, name: str) -> ModelRequest:
+        """The request for a model; raises KeyError where the host does not serve it."""
+        for request in self.models:
+            if request.name == name:
+                return request
+        raise KeyError(name)
+
+
+def groups_of(reading: Reading, name: str) -> tuple[str, ...]:
+    """The groups of a host, in file order."""
+    return tuple(group for group, section in reading.groups.items() if name in section.hosts)
+
+
+def merge_host(reading: Reading, name: str) -> Merged:
+    """The settings of a host after the ladder: fleet's release, defaults, groups in file order, the host."""
+    layers = []
+    if reading.release is not None:
+        layers.append(Layer((), {"release": written(reading.release)}))
+    if reading.defaults is not None:
+        layers.append(Layer(("defaults",), written(reading.defaults)))
+    for group in groups_of(reading, name):
+        layers.append(Layer(("groups", group), written(reading.groups[group], {"hosts", "models"})))
+    layers.append(Layer(("hosts", name), written(reading.hosts[name], {"models"})))
+    return merge(layers)
+
+
+def build_host(reading: Reading, name: str, merged: Merged, folder: str) -> HostSpec:
+    """The host out of its merged settings; ``folder`` is what relative paths of the file are relative to."""
+    settings: Mapping[str, Any] = merged.settings
+    firewall = settings.get("firewall", {})
+    release = settings["release"]
+    source = release.get("source", "upstream")
+    fetched_by = "controller" if source.startswith("file:") else "host"
+    return HostSpec(
+        name=name,
+        address=settings.get("address", name),
+        ssh=_ssh(settings.get("ssh", {}), folder),
+        sudo=settings.get("sudo", False),
+        scope=settings.get("scope", "system"),
+        os=settings.get("os", "linux"),
+        arch=settings.get("arch"),
+        listen=settings.get("listen", DEFAULT_LISTEN),
+        models_dir=settings.get("models_dir"),
+        env=MappingProxyType(dict(settings.get("env", {}))),
+        allow_from=firewall.get("allow_from", ()),
+        firewall_backend=firewall.get("backend", "auto"),
+        expose=settings.get("expose", False),
+        release=ReleaseSpec(release["version"], source, release.get("download", fetched_by)),
+        gpus=settings.get("gpus", "auto"),
+        groups=groups_of(reading, name),
+        models=requests_of(reading, name),
+        origin=merged.origins(reading.document),
+    )
+
+
+def _ssh(settings: Mapping[str, Any], folder: str) -> SshSpec:
+    def anchored(path: str | None) -> str | None:
+        if path is None or path.startswith(("/", "~/")):
+            return path
+        return f"{folder.rstrip('/')}/{path.removeprefix('./')}"
+
+    return SshSpec(
+        user=settings.get("user"),
+        port=settings.get("port"),
+        key=anchored(settings.get("key")),
+        known_hosts=anchored(settings.get("known_hosts")),
+    )
+
+
+def asked(reading: Reading, name: str) -> dict[str, KeyPath]:
+    """The models that a host serves, groups' first, with the place of the file that asks for each."""
+    places: dict[str, KeyPath] = {}
+    for group in groups_of(reading, name):
+        for index, model in enumerate(reading.groups[group].models or ()):
+            places.setdefault(model, ("groups", group, "models", index))
+    host: Host = reading.hosts[name]
+    raw = reading.written("hosts")[name]
+    in_list = isinstance(raw, dict) and isinstance(raw.get("models"), list)
+    for index, model in enumerate(host.models or {}):
+        places.setdefault(model, ("hosts", name, "models", index if in_list else model))
+    return places
+
+
+def requests_of(reading: Reading, name: str) -> tuple[ModelRequest, ...]:
+    """The requests of a host for models that are defined."""
+    places = asked(reading, name)
+    return tuple(_request(reading, name, model, places[model]) for model in places if model in reading.models)
+
+
+def _request(reading: Reading, host: str, name: str, place: KeyPath) -> ModelRequest:
+    model = reading.models[name]
+    own = (reading.hosts[host].models or {}).get(name)
+    per_gpu: Sequence[tuple[str, Any]] = list((model.per_gpu or {}).items())
+    return ModelRequest(
+        name=name,
+        from_=model.from_,
+        asked_at=origin_of(reading.document, place),
+        _document=reading.document,
+        _variants=variants_of(reading, name),
+        _model=Layer(("models", name), written(model, {"variants", "per_gpu", "size"})),
+        _per_gpu={
+            kind: Layer(("models", name, "per_gpu", kind), written(settings))
+            for kind, settings in per_gpu
+            if settings is not None
+        },
+        _host=Layer(("hosts", host, "models", name), {} if own is None else written(own)),
+    )
+
+
+def variants_of(reading: Reading, model: str) -> dict[str, str]:
+    """The variants of a model: quantization to base."""
+    found = reading.models[model].variants or {}
+    return {quantization: base for quantization, base in found.items() if base is not None}

@@ -1,0 +1,232 @@
+"""The grammar of fleet.yaml: which keys there are and what may stand in them.
+
+Every key that may be left out may be ``null``: that returns to the default in the ladders of ``merge``.
+Keys of the grammar whose behaviour is still to come are listed in ``later``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+from ollama_fleet.spec import fields
+from ollama_fleet.spec.fields import word
+
+GRAMMAR_VERSION = 1
+
+
+def _words(*words: str) -> WithJsonSchema:
+    return WithJsonSchema({"enum": list(words)})
+
+
+class Section(BaseModel):
+    """A map of the file whose keys are fixed; a key that is not listed is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+
+
+class Release(Section):
+    """Which Ollama, and where it comes from."""
+
+    version: fields.Version | None = Field(None, description="The release, pinned, such as 0.32.15.")
+    source: fields.Mirror | None = Field(
+        None,
+        description="Where its archives are: `upstream` (the default), the URL of a mirror, or a directory "
+        "of the machine that deploys as file:///path.",
+    )
+    download: (
+        Annotated[Literal["host", "controller"], word("host", "controller"), _words("host", "controller")]
+        | None
+    ) = Field(
+        None,
+        description="Who fetches the archive: each `host` itself (the default), or the `controller`, once, "
+        "which sends it to hosts that have no way out.",
+    )
+
+
+class Firewall(Section):
+    """Who may connect to the port."""
+
+    allow_from: fields.Networks | None = Field(
+        None, description="Networks and addresses that may connect: [192.168.1.0/24, fd00::/8]."
+    )
+    backend: (
+        Annotated[
+            Literal["auto", "ufw", "nftables"],
+            word("auto", "ufw", "nftables"),
+            _words("auto", "ufw", "nftables"),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="The firewall whose rules are kept: `auto` (the default) takes the one that is on; a "
+        "name demands that one.",
+    )
+
+
+class Ssh(Section):
+    """How a host is reached over SSH; what is left out comes from the user's own SSH configuration."""
+
+    user: fields.UserName | None = Field(None, description="Login name.")
+    port: fields.Port | None = Field(None, description="SSH port.")
+    key: fields.ControllerPath | None = Field(
+        None, description="Private key on the machine that deploys: absolute, ~/…, or beside this file."
+    )
+    jump: fields.Address | None = Field(None, description="Host to go through.")
+    known_hosts: fields.ControllerPath | None = Field(
+        None, description="known_hosts file on the machine that deploys: absolute, ~/…, or beside this file."
+    )
+
+
+class Registry(Section):
+    """How a model registry is reached."""
+
+    insecure: fields.Flag | None = Field(None, description="Plain HTTP instead of HTTPS.")
+    ca: fields.ControllerPath | None = Field(None, description="Certificate authority of the registry.")
+    proxy: Annotated[str, WithJsonSchema({"type": "string"})] | None = Field(
+        None, description="Proxy to go through."
+    )
+
+
+class Expect(Section):
+    """What a placement must reach to count as good."""
+
+    gpu_percent: fields.Percent | None = Field(None, description="Share of the model on GPUs, 0 to 100.")
+    tokens_per_second: Annotated[float, Field(gt=0)] | None = Field(None, description="Slowest good answer.")
+
+
+class ModelSettings(Section):
+    """How a model is served: what `per_gpu` and a host may set otherwise than the model itself."""
+
+    quantization: fields.Quantization | None = Field(
+        None,
+        description="Which quantization, such as q4_K_M: one of the model's `variants`, or that of `from`.",
+    )
+    num_ctx: fields.Context | None = Field(
+        None,
+        description="Context in tokens. Must be said: Ollama's own default depends on the VRAM it finds.",
+    )
+    num_gpu: fields.Layers | None = Field(
+        None, description="Layers on the GPU; `engine`, the default, leaves it to Ollama; 0 is CPU only."
+    )
+    modelfile: fields.TemplateName | None = Field(
+        None, description="Template of the Modelfile, NAME for modelfiles/NAME.Modelfile.j2."
+    )
+    parameters: fields.Parameters | None = Field(
+        None,
+        description="Parameters of the Modelfile, such as temperature; num_ctx and num_gpu stand outside.",
+    )
+    system: fields.Prompt | None = Field(None, description="System prompt.")
+    template: fields.Prompt | None = Field(None, description="Prompt template, in Ollama's Go notation.")
+    preload: fields.Flag | None = Field(
+        None, description="Load the model after a deploy and keep room for it."
+    )
+    keep_alive: fields.KeepAlive | None = Field(
+        None, description="How long a preloaded model stays loaded: 24h, or -1 for ever."
+    )
+    expect: Expect | None = Field(None, description="What the model must reach on the host.")
+
+
+class Model(ModelSettings):
+    """A recipe: what a model is made from and how it is served."""
+
+    from_: fields.Base = Field(
+        alias="from",
+        description="The base: a name such as deepseek-r1:32b or hf.co/ORG/NAME:Q4_K_M, or a GGUF file "
+        "(./NAME.gguf beside this file).",
+    )
+    size: Annotated[str, WithJsonSchema({"type": "string"})] | None = Field(
+        None, description="Size within a family."
+    )
+    variants: dict[fields.QuantizationKey, fields.Base | None] | None = Field(
+        None, description="Where quantizations of this model are found: IQ3_M: hf.co/ORG/NAME:IQ3_M."
+    )
+    per_gpu: dict[fields.GpuKey, ModelSettings | None] | None = Field(
+        None, description="Settings for one kind of GPU, or for `cpu`; they win over those of the model."
+    )
+
+
+class HostSettings(Section):
+    """What defaults, groups and hosts can set; later wins: defaults, groups in file order, host."""
+
+    release: Release | None = Field(None, description="Which Ollama; wins over the release of the fleet.")
+    listen: fields.ListenField | None = Field(
+        None, description="Address and port of the server (OLLAMA_HOST); 127.0.0.1:11434 if left out."
+    )
+    models_dir: fields.ModelsDir | None = Field(
+        None, description="Directory of the models (OLLAMA_MODELS); if left out, that of the service's user."
+    )
+    env: fields.Environment | None = Field(None, description="Environment variables of the server.")
+    firewall: Firewall | None = Field(None, description="Who may connect to the port.")
+    expose: fields.Flag | None = Field(
+        None, description="true says that everybody who reaches the port may use, change and delete models."
+    )
+    scope: fields.Scope | None = Field(
+        None,
+        description="`system` (the default), or `user` where there is no root: all under the user's home.",
+    )
+    sudo: fields.Flag | None = Field(None, description="Become root by sudo.")
+    ssh: Ssh | None = Field(None, description="How the host is reached.")
+    gpus: fields.Gpus | None = Field(
+        None,
+        description="The GPUs, one name per card: [rtx-4090, rtx-4090]; [] for none; auto looks at the host.",
+    )
+    os: (
+        Annotated[Literal["linux", "windows"], word("linux", "windows"), _words("linux", "windows")] | None
+    ) = Field(None, description="Operating system; linux if left out.")
+    arch: Annotated[Literal["amd64", "arm64"], word("amd64", "arm64"), _words("amd64", "arm64")] | None = (
+        Field(None, description="Processor, where it shall be known without asking the host.")
+    )
+    instances: Annotated[int | str, fields.INSTANCES, WithJsonSchema({"enum": [1, "per-gpu"]})] | None = (
+        Field(None, description="Ollama servers on the host: 1 (the default) or one per GPU.")
+    )
+
+
+class Defaults(HostSettings):
+    """What holds for every host unless its groups or the host say otherwise."""
+
+
+class Group(HostSettings):
+    """Hosts that share settings and models."""
+
+    hosts: fields.HostNames = Field(description="The hosts of the group.")
+    models: fields.ModelNames | None = Field(None, description="Models that each of its hosts serves.")
+
+
+class Host(HostSettings):
+    """One machine."""
+
+    address: fields.Address | None = Field(
+        None,
+        description="IP address or DNS name, or @local for the machine that deploys; else the host's name.",
+    )
+    models: (
+        Annotated[dict[fields.ModelKey, ModelSettings | None], fields.AskedModels, fields.AlsoList()] | None
+    ) = Field(
+        None, description="Models the host serves beside those of its groups: a list, or a map with settings."
+    )
+
+
+class FleetFile(Section):
+    """A fleet: which machines there are and which models they serve."""
+
+    version: Annotated[int, fields.GRAMMAR, WithJsonSchema({"const": GRAMMAR_VERSION})] = Field(
+        description="Version of this grammar: 1."
+    )
+    release: Release | None = Field(None, description="Which Ollama all hosts get.")
+    defaults: Defaults | None = Field(None, description="Settings of every host.")
+    models: dict[fields.ModelKey, Model] | None = Field(None, description="The models, by the name they get.")
+    groups: dict[fields.GroupKey, Group] | None = Field(
+        None, description="Hosts that share settings and models."
+    )
+    hosts: dict[fields.HostKey, Host | None] = Field(description="The machines, by name.")
+    registries: dict[fields.RegistryKey, Registry | None] | None = Field(
+        None, description="Registries that need settings, by HOST or HOST:PORT."
+    )
+    prune: Annotated[bool | str, fields.PRUNE, WithJsonSchema({"enum": ["report", False, True]})] | None = (
+        Field(
+            None,
+            description="Models that nobody asked for: `report` (the default), false, or true to remove.",
+        )
+    )

@@ -1,0 +1,144 @@
+"""A model as one host asks for it, and what is left of it on given devices: the second ladder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from ollama_fleet.spec.errors import KeyPath, SpecError, SpecErrors, Wrong, counted
+from ollama_fleet.spec.merge import Layer, Merged, Origin, leaves, merge, nested
+from ollama_fleet.spec.names import CPU, is_file_base, pick_base
+from ollama_fleet.spec.parameters import ParameterValue
+from ollama_fleet.spec.values import Duration
+from ollama_fleet.spec.yaml_source import Document
+
+DEFAULT_TEMPLATE = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """A model for given devices, with nothing left to the ladders.
+
+    - ``base`` is what it is made from: the variant of its quantization, else ``from_``.
+    - ``num_gpu`` is ``None`` where the engine is to choose.
+    - ``origin`` leads from a key (``num_ctx``, ``parameters.stop``) to the line that gave it; a key that is
+      not in it has its default.
+    - ``remarks`` say what of ``per_gpu`` was not taken, and why.
+    """
+
+    name: str
+    from_: str
+    base: str
+    quantization: str | None
+    num_ctx: int
+    num_gpu: int | None
+    modelfile: str
+    parameters: Mapping[str, ParameterValue]
+    system: str | None
+    template: str | None
+    preload: bool
+    keep_alive: Duration | None
+    origin: Mapping[str, Origin] = field(repr=False)
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def is_file(self) -> bool:
+        """Whether ``base`` is a GGUF file of the machine that deploys; else a name in a registry."""
+        return is_file_base(self.base)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """A model that a host shall serve; what it is made of depends on the devices it lands on.
+
+    ``asked_at`` is the line that asks for it. ``for_devices`` is the way to its values.
+    """
+
+    name: str
+    from_: str
+    asked_at: Origin
+    _document: Document = field(repr=False)
+    _variants: Mapping[str, str] = field(repr=False)
+    _model: Layer = field(repr=False)
+    _per_gpu: Mapping[str, Layer] = field(repr=False)
+    _host: Layer = field(repr=False)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of devices that the model has settings of their own for."""
+        return tuple(self._per_gpu)
+
+    @property
+    def per_gpu_keys(self) -> frozenset[str]:
+        """The keys that depend on the device."""
+        return frozenset(str(path[0]) for layer in self._per_gpu.values() for path in leaves(layer.settings))
+
+    def for_devices(self, kinds: Sequence[str]) -> ResolvedModel:
+        """The model on devices of these kinds, one per device; none means the CPU.
+
+        Of ``per_gpu`` only that is taken in which all kinds agree; the rest is in ``remarks``.
+        Raises SpecErrors where a placement cannot be made of what was said.
+        """
+        merged, remarks = self._ladder(kinds)
+        settings: Mapping[str, Any] = merged.settings
+        quantization = settings.get("quantization")
+        problems: list[SpecError] = []
+        base = self.from_
+        if quantization is not None:
+            try:
+                base = pick_base(self.from_, quantization, self._variants)
+            except Wrong as wrong:
+                path = merged.sources[("quantization",)]
+                problems.append(self._document.error(path, wrong.message, wrong.hint))
+        if "num_ctx" not in settings:
+            problems.append(self._no_context(kinds))
+        if problems:
+            raise SpecErrors(problems)
+        num_gpu = settings.get("num_gpu", "engine")
+        return ResolvedModel(
+            name=self.name,
+            from_=self.from_,
+            base=base,
+            quantization=quantization,
+            num_ctx=settings["num_ctx"],
+            num_gpu=None if num_gpu == "engine" else num_gpu,
+            modelfile=settings.get("modelfile", DEFAULT_TEMPLATE),
+            parameters=MappingProxyType(dict(settings.get("parameters", {}))),
+            system=settings.get("system"),
+            template=settings.get("template"),
+            preload=settings.get("preload", False),
+            keep_alive=settings.get("keep_alive"),
+            origin=merged.origins(self._document),
+            remarks=tuple(remarks),
+        )
+
+    def _ladder(self, kinds: Sequence[str]) -> tuple[Merged, list[str]]:
+        distinct = list(dict.fromkeys(kinds)) or [CPU]
+        agreed, remarks = self._agreed(distinct)
+        return merge([self._model, agreed, self._host]), remarks
+
+    def _agreed(self, kinds: Sequence[str]) -> tuple[Layer, list[str]]:
+        """What ``per_gpu`` says alike for all kinds, and a remark for each key in which they differ."""
+        place: KeyPath = (*self._model.path, "per_gpu", kinds[0])
+        said = [leaves(self._per_gpu[kind].settings) if kind in self._per_gpu else {} for kind in kinds]
+        overridden = leaves(self._host.settings)
+        agreed: dict[KeyPath, object] = {}
+        remarks: list[str] = []
+        for path in dict.fromkeys(path for one in said for path in one):
+            if all(path in one and one[path] == said[0].get(path) for one in said):
+                agreed[path] = said[0][path]
+            elif path not in overridden:
+                key = ".".join(map(str, path))
+                remarks.append(f"{key} of per_gpu is not taken: {counted(kinds)} do not agree in it")
+        return Layer(place, nested(agreed)), remarks
+
+    def _no_context(self, kinds: Sequence[str]) -> SpecError:
+        on = f" on {counted(list(dict.fromkeys(kinds)))}" if kinds and self._per_gpu else ""
+        return self._document.error(
+            self._model.path,
+            f"num_ctx is missing{on}: Ollama's own default depends on the VRAM it finds",
+            "write num_ctx, such as 8192",
+            key=True,
+        )

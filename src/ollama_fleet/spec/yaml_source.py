@@ -1,0 +1,304 @@
+"""A YAML file as plain data that knows the line and column of each key and value.
+
+The reading is that of YAML 1.2's core schema, with two differences meant for people: a word or number that
+readers of YAML 1.1 take for something else (``yes``, ``on``, ``010``) is refused, not guessed, and a key that
+is given twice is an error. Merge keys (``<<``) and aliases work; what they expand to is bounded.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from ollama_fleet.spec.errors import KeyPath, Position, SpecError, SpecErrors, key_path, show
+
+MAX_BYTES = 1 << 20
+"""Largest file that is read: 1 MiB, some ten thousand hosts."""
+MAX_VALUES = 200_000
+"""Most values that a file may hold once its aliases are expanded."""
+MAX_DEPTH = 24
+"""Deepest nesting; the grammar of a fleet needs nine."""
+
+Data = None | bool | int | float | str | list["Data"] | dict[str, "Data"]
+
+_PLAIN = "\0plain"  # no document can spell this tag, so it marks the scalars that were written without quotes
+_TAG = "tag:yaml.org,2002:"
+_NULL = frozenset({"", "~", "null", "Null", "NULL"})
+_TRUE = frozenset({"true", "True", "TRUE"})
+_FALSE = frozenset({"false", "False", "FALSE"})
+_BOOLEAN_ELSEWHERE = frozenset({"yes", "Yes", "YES", "on", "On", "ON", "no", "No", "NO", "off", "Off", "OFF"})
+_INT = re.compile(r"[-+]?[0-9]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_OCTAL_ELSEWHERE = re.compile(r"[-+]?0[0-9]+")
+_LONGEST_NUMBER = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A YAML file: its data, where each key and value stands, and mistakes that did not stop the reading."""
+
+    file: str
+    data: Data
+    values: Mapping[KeyPath, Position] = field(repr=False)
+    keys: Mapping[KeyPath, Position] = field(repr=False)
+    problems: tuple[tuple[KeyPath, SpecError], ...] = ()
+
+    def position(self, path: KeyPath, *, key: bool = False) -> Position | None:
+        """Where a value (or its key) stands; for what is not in the file, where its nearest parent stands."""
+        if key and path in self.keys:
+            return self.keys[path]
+        while path and path not in self.values:
+            path = path[:-1]
+            if (
+                path in self.keys
+            ):  # something is missing below a key: its line says more than the value's start
+                return self.keys[path]
+        return self.values.get(path)
+
+    def error(self, path: KeyPath, message: str, hint: str | None = None, *, key: bool = False) -> SpecError:
+        """A mistake at a place of this file."""
+        return SpecError(key_path(path), message, hint, self.position(path, key=key), self.file)
+
+
+def load_document(path: Path) -> Document:
+    """Read a YAML file.
+
+    Raises SpecErrors where it cannot be read as YAML at all; milder mistakes are in ``Document.problems``.
+    """
+    file = str(path)
+    try:
+        with path.open("rb") as source:
+            content = source.read(MAX_BYTES + 1)
+    except OSError as error:
+        reason = (error.strerror or "cannot be read").lower()
+        raise SpecErrors([SpecError("", reason, _file_hint(error), None, file)]) from None
+    return parse_document(content, file)
+
+
+def _file_hint(error: OSError) -> str | None:
+    if isinstance(error, FileNotFoundError):
+        return "name another file, or write one with `ollama-fleet init`"
+    return "a file was expected" if isinstance(error, IsADirectoryError) else None
+
+
+def parse_document(content: bytes, file: str = "fleet.yaml") -> Document:
+    """Read the bytes of a YAML file; raises as ``load_document``."""
+    if len(content) > MAX_BYTES:
+        raise SpecErrors([SpecError("", f"larger than {MAX_BYTES >> 20} MiB", None, None, file)])
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        position = Position(before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1) + 1)
+        hint = "save the file as UTF-8"
+        raise SpecErrors([SpecError("", "not UTF-8 text", hint, position, file)]) from None
+    try:
+        loader = _Loader(text)
+        try:
+            root = loader.get_single_node()
+        finally:
+            loader.dispose()
+    except yaml.YAMLError as error:
+        raise SpecErrors([_syntax_error(error, text, file)]) from None
+    except RecursionError:  # a flow collection nested in one token run, before depth is counted
+        raise SpecErrors([SpecError("", "nested too deeply", None, None, file)]) from None
+    return _Builder(file).document(root)
+
+
+def _syntax_error(error: yaml.YAMLError, text: str, file: str) -> SpecError:
+    if isinstance(error, yaml.reader.ReaderError):
+        before = text[: error.position]
+        position = Position(before.count("\n") + 1, error.position - (before.rfind("\n") + 1) + 1)
+        code = ord(error.character) if isinstance(error.character, str) else error.character
+        return SpecError("", f"the character U+{code:04X} cannot stand in YAML", None, position, file)
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return SpecError("", "not valid YAML", None, None, file)
+    mark = error.problem_mark or error.context_mark
+    where = Position(mark.line + 1, mark.column + 1) if mark is not None else None
+    problem = error.problem or "cannot be read"
+    if "'\\t'" in problem:
+        return SpecError("", "a tab cannot indent YAML", "use spaces", where, file)
+    if "expected a single document" in (error.context or ""):
+        return SpecError("", "more than one document", "keep one fleet per file, without `---`", where, file)
+    problem = " ".join(_readable(problem).split())
+    return SpecError("", f"not valid YAML: {problem}", None, where, file)
+
+
+def _readable(problem: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in problem)
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes; scalars without quotes and without a tag are marked, to be resolved by the builder."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+
+    def resolve(self, kind: type[yaml.Node], value: object, implicit: object) -> str:
+        if kind is yaml.ScalarNode and isinstance(implicit, tuple) and implicit[0]:
+            return _PLAIN
+        if kind is yaml.ScalarNode:
+            return _TAG + "str"
+        return _TAG + ("seq" if kind is yaml.SequenceNode else "map")
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise yaml.composer.ComposerError(None, None, "nested too deeply", self.get_mark())
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+
+class _Builder:
+    """Turns nodes into data; keeps positions; collects what is wrong without stopping."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.values: dict[KeyPath, Position] = {}
+        self.keys: dict[KeyPath, Position] = {}
+        self.problems: list[tuple[KeyPath, SpecError]] = []
+        self._open: set[int] = set()
+        self._count = 0
+
+    def document(self, root: yaml.Node | None) -> Document:
+        data: Data = None if root is None else self._build(root, ())
+        return Document(self.file, data, self.values, self.keys, tuple(self.problems))
+
+    def _build(self, node: yaml.Node, path: KeyPath) -> Data:
+        self._count += 1
+        position = _start(node)
+        if self._count > MAX_VALUES or len(path) > MAX_DEPTH:
+            raise SpecErrors([SpecError("", "its aliases expand to too much", None, position, self.file)])
+        if id(node) in self._open:
+            raise SpecErrors([SpecError(key_path(path), "contains itself", None, position, self.file)])
+        self.values[path] = position
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, path)
+        self._open.add(id(node))
+        try:
+            if isinstance(node, yaml.SequenceNode):
+                self._expect_tag(node, "seq", path)
+                return [self._build(item, (*path, index)) for index, item in enumerate(node.value)]
+            self._expect_tag(node, "map", path)
+            return self._map(node, path)
+        finally:
+            self._open.discard(id(node))
+
+    def _expect_tag(self, node: yaml.Node, kind: str, path: KeyPath) -> None:
+        if node.tag != _TAG + kind:
+            self._problem(path, _start(node), f"the tag {show(node.tag)} means nothing here", "remove it")
+
+    def _map(self, node: yaml.Node, path: KeyPath) -> dict[str, Data]:
+        own: dict[str, yaml.Node] = {}
+        positions: dict[str, Position] = {}
+        merged: list[tuple[str, yaml.Node, Position]] = []
+        for key_node, value_node in node.value:
+            if isinstance(key_node, yaml.ScalarNode) and key_node.tag == _PLAIN and key_node.value == "<<":
+                merged.extend(self._merge(value_node, path, depth=0))
+                continue
+            key = self._key(key_node, path)
+            if key is None:
+                continue
+            if key in own:
+                first = positions[key]
+                message = f"given twice; the first is in line {first.line}"
+                self._problem((*path, key), _start(key_node), message, None)
+                continue
+            own[key], positions[key] = value_node, _start(key_node)
+        for key, value_node, position in merged:
+            if key not in own:  # what a map says itself wins; of several merged maps the first
+                own[key], positions[key] = value_node, position
+        for key, position in positions.items():
+            self.keys[(*path, key)] = position
+        return {key: self._build(value, (*path, key)) for key, value in own.items()}
+
+    def _merge(
+        self, node: yaml.Node, path: KeyPath, depth: int, *, listed: bool = False
+    ) -> list[tuple[str, yaml.Node, Position]]:
+        self._count += 1
+        if self._count > MAX_VALUES or depth > MAX_DEPTH:
+            raise SpecErrors([SpecError("", "its aliases expand to too much", None, _start(node), self.file)])
+        found: list[tuple[str, yaml.Node, Position]] = []
+        if isinstance(node, yaml.SequenceNode) and not listed:
+            for item in node.value:
+                found.extend(self._merge(item, path, depth + 1, listed=True))
+            return found
+        if not isinstance(node, yaml.MappingNode):
+            self._problem((*path, "<<"), _start(node), "`<<` merges maps only", None)
+            return found
+        later: list[tuple[str, yaml.Node, Position]] = []
+        for key_node, value_node in node.value:
+            if isinstance(key_node, yaml.ScalarNode) and key_node.tag == _PLAIN and key_node.value == "<<":
+                later.extend(self._merge(value_node, path, depth + 1))
+            elif (key := self._key(key_node, path)) is not None:
+                self._count += 1
+                found.append((key, value_node, _start(key_node)))
+        seen: dict[Hashable, None] = {}
+        return [entry for entry in found + later if not (entry[0] in seen or seen.setdefault(entry[0]))]
+
+    def _key(self, node: yaml.Node, path: KeyPath) -> str | None:
+        if not isinstance(node, yaml.ScalarNode):
+            self._problem(path, _start(node), "a key must be a word", None)
+            return None
+        if node.tag == _PLAIN:
+            _, ambiguous = _plain(node.value)
+            if ambiguous or not isinstance(_plain(node.value)[0], str):
+                message = f"the key {show(node.value)} is not read as a word"
+                self._problem(path, _start(node), message, "put it in quotes")
+                return None
+        elif node.tag != _TAG + "str":
+            self._problem(path, _start(node), f"the tag {show(node.tag)} means nothing here", "remove it")
+            return None
+        return str(node.value)
+
+    def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Data:
+        if node.tag == _PLAIN:
+            value, ambiguous = _plain(node.value)
+            if ambiguous:
+                self._problem(path, _start(node), *ambiguous)
+            return value
+        if node.tag != _TAG + "str":
+            self._problem(path, _start(node), f"the tag {show(node.tag)} means nothing here", "remove it")
+        return str(node.value)
+
+    def _problem(self, path: KeyPath, position: Position, message: str, hint: str | None) -> None:
+        self.problems.append((path, SpecError(key_path(path), message, hint, position, self.file)))
+
+
+def _start(node: yaml.Node) -> Position:
+    mark = node.start_mark
+    return Position(mark.line + 1, mark.column + 1)
+
+
+def _plain(text: str) -> tuple[Data, tuple[str, str] | None]:
+    """The value of an unquoted scalar, and (message, hint) where it cannot be told for sure."""
+    if text in _NULL:
+        return None, None
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE, None
+    if (doubt := _doubt(text)) is not None:
+        return text, doubt
+    if _INT.fullmatch(text):
+        return int(text), None
+    return (float(text) if _FLOAT.fullmatch(text) else text), None
+
+
+def _doubt(text: str) -> tuple[str, str] | None:
+    quotes = "put it in quotes if it is text"
+    if text in _BOOLEAN_ELSEWHERE:
+        truth = "true" if text.lower() in {"yes", "on"} else "false"
+        message = f"{show(text)} is a boolean to some YAML readers and a word to others"
+        return message, f'write {truth}, or "{text}" in quotes if the word is meant'
+    if _OCTAL_ELSEWHERE.fullmatch(text):
+        return f"{show(text)} is an octal number to some YAML readers", f"drop the leading zero, or {quotes}"
+    if _FLOAT.fullmatch(text) and (len(text) > _LONGEST_NUMBER or math.isinf(float(text))):
+        return f"{show(text)} is too large for a number", quotes
+    return None

@@ -1,0 +1,68 @@
+"""The process that lives as long as its lab and takes it down: `python3 -m lab.keeper SLOT`.
+
+It holds the slot's lock, which is what it means for a lab to be alive. The starter keeps the other end of its
+standard input: end of file means that the starter is gone, by `stop()` or by kill -9, and the lab goes with it. After
+the word `keep` the lab stays until the keeper gets SIGTERM (`python3 -m lab down`). Should the keeper itself be
+killed, the lock is free and the next lab to look at the slot sweeps it first.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+from . import cleanup
+from .process import LabError
+from .slot import Slot
+
+
+class _Stop(Exception):
+    pass
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise _Stop
+
+
+def main(arguments: list[str]) -> int:
+    """Guard the slot named by the first argument. Exit status 3: a living lab has it."""
+    slot = Slot(int(arguments[0]))
+    # Ctrl-C reaches the whole foreground group; the starter decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    lock = slot.lock()
+    if lock is None:
+        return 3
+    try:
+        cleanup.remove(slot)
+        slot.directory.mkdir(mode=0o700, parents=True)
+        (slot.directory / "keeper.pid").write_text(f"{os.getpid()}\n")
+        signal.signal(signal.SIGTERM, _stop)
+        print("ready", flush=True)
+        _wait()
+    except _Stop:
+        pass
+    except LabError as error:
+        print(error, flush=True)
+        return 1
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        cleanup.remove(slot)
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _wait() -> None:
+    """Return when the starter is gone; after `keep`, only SIGTERM ends the waiting."""
+    for line in sys.stdin:
+        if line.strip() == "keep":
+            while True:
+                signal.pause()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

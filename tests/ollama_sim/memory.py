@@ -1,0 +1,139 @@
+"""The stand-in's own law of memory: what a model takes, and where its layers go.
+
+It is deliberately not the planner's formula. Weights and KV come from the file's tensors, the compute graph is a
+rough share of them, and a seeded noise of up to 15 % lies over the result, so that agreement means something.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ollama_sim import gguf
+from ollama_sim.machine import Gpu
+
+MIB = 1 << 20
+# Bytes per element of the KV cache, blocks of 32 with a scale of two bytes included.
+KV_BYTES = {"": 2.0, "f16": 2.0, "bf16": 2.0, "f32": 4.0, "q8_0": 34 / 32, "q4_0": 18 / 32, "q4_1": 20 / 32}
+CONTEXT_BYTES = 280 * MIB  # what a CUDA context takes on a device, whatever it runs
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a model needs, in bytes. Layer `len(blocks)` is the output layer."""
+
+    blocks: tuple[int, ...]
+    output: int
+    kv: tuple[int, ...]
+    graph: int
+
+    @property
+    def layers(self) -> int:
+        """Layers that can be offloaded: the blocks and the output."""
+        return len(self.blocks) + 1
+
+    def layer(self, number: int) -> int:
+        """Bytes of a layer with its KV cache."""
+        return self.output if number == len(self.blocks) else self.blocks[number] + self.kv[number]
+
+    @property
+    def total(self) -> int:
+        return sum(self.blocks) + sum(self.kv) + self.output + self.graph
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a model lies: bytes per device, and how many layers were offloaded."""
+
+    per_gpu: Mapping[str, int]
+    host: int
+    offloaded: int
+    layers: int
+
+    @property
+    def vram(self) -> int:
+        return sum(self.per_gpu.values())
+
+    @property
+    def total(self) -> int:
+        return self.vram + self.host
+
+
+class DoesNotFitError(Exception):
+    """The layers that were asked for do not fit; `short` is how many bytes are missing."""
+
+    def __init__(self, layers: int, short: int) -> None:
+        super().__init__(f"{layers} layers do not fit, {short} bytes short")
+        self.layers = layers
+        self.short = short
+
+
+def footprint(
+    header: gguf.Header, *, context: int, parallel: int, kv_type: str, pretend: Mapping[str, Any], noise: float
+) -> Footprint:
+    """What the model of `header` takes with `context` tokens for each of `parallel` requests."""
+    count = max(int(pretend.get("layers", header.blocks + 1)) - 1, 1)
+    per_block, other = gguf.layer_bytes(header)
+    if weights := pretend.get("weights_bytes"):
+        share = int(weights) // (count + 1)
+        blocks, output = (share,) * count, share
+    else:
+        blocks, output = tuple(per_block.get(number, 0) for number in range(count)), other
+    per_token = pretend.get("kv_bytes_per_token")
+    if per_token is None:
+        heads = max(header.number("attention.head_count", 1), 1)
+        width = header.number("embedding_length") // heads
+        key = header.number("attention.key_length", width)
+        value = header.number("attention.value_length", width)
+        elements = header.number("attention.head_count_kv", heads) * (key + value)
+        per_token = elements * count * 2
+    cells = context * max(parallel, 1)
+    one = int(per_token / count * cells * KV_BYTES.get(kv_type, 2.0) / 2.0)
+    graph = int((48 * MIB + context * header.number("embedding_length") * 4) * (1 + noise))
+    return Footprint(blocks, output, (one,) * count, graph)
+
+
+def noise(scenario: Mapping[str, Any], model: str) -> float:
+    """The seeded share by which this model differs from the formula, within ±`noise` (at most 0.15)."""
+    width = min(float(scenario.get("noise", 0.0)), 0.15)
+    return random.Random(f"{scenario.get('seed', 0)}:{model}").uniform(-width, width)
+
+
+def place(need: Footprint, gpus: Sequence[Gpu], free: Mapping[str, int], wanted: int) -> Layout:
+    """Put the model onto the devices. `wanted` layers, or as many as fit where it is negative.
+
+    Raises DoesNotFitError where an explicit number does not fit.
+    """
+    if not gpus or wanted == 0:
+        return Layout({}, need.total, 0, need.layers)
+    layers = need.layers if wanted < 0 else min(wanted, need.layers)
+    for count in range(layers, 0, -1):
+        placed = _split(need, gpus, free, count)
+        if isinstance(placed, Layout):
+            return placed
+        if wanted > 0:
+            raise DoesNotFitError(count, placed)
+    return Layout({}, need.total, 0, need.layers)
+
+
+def _split(need: Footprint, gpus: Sequence[Gpu], free: Mapping[str, int], count: int) -> Layout | int:
+    """Lay the last `count` layers over the devices in turn; the bytes that are missing where they do not fit."""
+    first = need.layers - count
+    overhead = CONTEXT_BYTES + need.graph
+    room = [max(free[gpu.id] - overhead, 0) for gpu in gpus]
+    used: dict[str, int] = {}
+    device = 0
+    for number in range(first, need.layers):
+        size = need.layer(number)
+        while device < len(gpus) and used.get(gpus[device].id, 0) + size > room[device]:
+            device += 1
+        if device == len(gpus):
+            return sum(need.layer(n) for n in range(first, need.layers)) + overhead - sum(room)
+        used[gpus[device].id] = used.get(gpus[device].id, 0) + size
+    taken = {gpu: size + need.graph for gpu, size in used.items()}
+    host = sum(need.layer(number) for number in range(first))
+    if first:
+        host += need.graph // 4
+    return Layout(taken, host, count, need.layers)
