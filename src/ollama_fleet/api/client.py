@@ -94,7 +94,9 @@ class Ollama:
         """Return all models in memory."""
         listed = self._json("GET", "/api/ps").get("models") or []
         return [
-            LoadedModel(m["name"], m["digest"], int(m["size"]), int(m["size_vram"]), str(m.get("expires_at", "")))
+            LoadedModel(
+                m["name"], m["digest"], int(m["size"]), int(m["size_vram"]), str(m.get("expires_at", ""))
+            )
             for m in listed
         ]
 
@@ -188,7 +190,9 @@ class Ollama:
         try:
             with self._client.stream("POST", path, json=dict(body), timeout=STALL_TIMEOUT) as response:
                 if response.status_code >= 400:
-                    raise Refused(f"POST {path}: {_error_text(response.read().decode())}", response.status_code)
+                    raise Refused(
+                        f"POST {path}: {_error_text(response.read().decode())}", response.status_code
+                    )
                 for line in response.iter_lines():
                     if not line.strip():
                         continue
@@ -197,7 +201,12 @@ class Ollama:
                         raise Refused(f"POST {path}: {event['error']}")
                     last = str(event.get("status", ""))
                     told(
-                        Progress(last, event.get("digest"), int(event.get("completed", 0)), int(event.get("total", 0)))
+                        Progress(
+                            last,
+                            event.get("digest"),
+                            int(event.get("completed", 0)),
+                            int(event.get("total", 0)),
+                        )
                     )
         except self._httpx.HTTPError as error:
             raise self._unreachable("POST", path, error) from error
@@ -205,7 +214,9 @@ class Ollama:
             raise Unreachable(f"POST {path}: the stream ended early, after {last or 'nothing'!r}")
 
     def _unreachable(self, method: str, path: str, error: Exception) -> Unreachable:
-        return Unreachable(f"{method} {str(self._client.base_url).rstrip('/')}{path}: {str(error) or type(error).__name__}")
+        return Unreachable(
+            f"{method} {str(self._client.base_url).rstrip('/')}{path}: {str(error) or type(error).__name__}"
+        )
 
 
 def _event(path: str, line: str) -> dict[str, Any]:

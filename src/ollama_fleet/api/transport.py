@@ -6,6 +6,7 @@ itself: nothing is needed there, and it works where the firewall rightly shuts t
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 from collections.abc import Callable, Iterable
@@ -25,6 +26,14 @@ Opener = Callable[[str, int, float], Any]
 def open_direct(host: str, port: int, timeout: float) -> socket.socket:
     """Open a plain TCP connection from this machine. Raises OSError."""
     return socket.create_connection((host, port), timeout)
+
+
+def _is_no_refused_channel(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Secsh channel")
+
+
+# A refused connection reaches the caller as an error; paramiko prints it besides.
+logging.getLogger("paramiko.transport").addFilter(_is_no_refused_channel)
 
 
 def open_through(transport: Transport) -> Opener:
@@ -73,7 +82,10 @@ def http_transport(opener: Opener) -> httpx.BaseTransport:
             self._connection.close()
 
         def start_tls(
-            self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+            self,
+            ssl_context: ssl.SSLContext,
+            server_hostname: str | None = None,
+            timeout: float | None = None,
         ) -> httpcore.NetworkStream:
             raise httpcore.ConnectError("a host's own server is spoken to without TLS")
 

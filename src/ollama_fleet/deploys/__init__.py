@@ -1,6 +1,6 @@
 """In which order a host converges: `deploy.py` and `inventory/hosts.py` are three lines each.
 
-    from ollama_fleet.deploys import converge
+from ollama_fleet.deploys import converge
 """
 
 from ollama_fleet.deploys.converge import converge

@@ -104,7 +104,7 @@ def proof(source: Source, spec: HostSpec) -> Generator[FunctionCommand, None, No
         return
     try:
         failures, summary = _verdict(current_host, source, spec)
-    except Exception as error:  # noqa: BLE001 - an exception in a generator would end the run of every host
+    except Exception as error:
         failures, summary = (f"{type(error).__name__}: {error}",), ""
     for failure in failures:
         yield _failing(failure)
@@ -151,7 +151,11 @@ def _plan(host: Host, source: Source, spec: HostSpec) -> HostPlan:
     request = _request(spec)
     state, layout = probe(host, request)
     plan = plan_host(spec, source.lock, source.insecure, source.templates, state, layout)
-    if state.loaded is None and state.service.active == "active" and any(item.for_good for item in plan.loaded):
+    if (
+        state.loaded is None
+        and state.service.active == "active"
+        and any(item.for_good for item in plan.loaded)
+    ):
         remember(host, request, _loaded(host, plan))
     return plan
 

@@ -45,7 +45,9 @@ def needs_of(fleet: Fleet) -> Needs:
 
 
 def _archives(host: HostSpec) -> Iterator[str]:
-    has_amd = host.gpus != "auto" and any(catalogue()[kind].vendor == "amd" for kind in host.gpus if kind in catalogue())
+    has_amd = host.gpus != "auto" and any(
+        catalogue()[kind].vendor == "amd" for kind in host.gpus if kind in catalogue()
+    )
     for architecture in (host.arch,) if host.arch else ARCHITECTURES:
         yield f"linux-{architecture}"
         if has_amd and architecture == "amd64":

@@ -31,7 +31,9 @@ def account(models_dir: str | None = None) -> Generator[StringCommand, None, Non
     if wanted.name not in state.groups:
         commands.append(f"groupadd --system {name}")
     if wanted.name not in state.accounts:
-        commands.append(f"useradd --system --gid {name} --home-dir {home} --create-home --shell /bin/false {name}")
+        commands.append(
+            f"useradd --system --gid {name} --home-dir {home} --create-home --shell /bin/false {name}"
+        )
     if groups := wanted.supplementary(state):
         commands.append(f"usermod --append --groups {','.join(groups)} {name}")
     mark_changed(host)

@@ -42,7 +42,9 @@ def fetch(archive: Archive) -> Path:
         if path.is_file() and _sha256(path) == archive.sha256:
             return path
         if path.parent != cache_directory():
-            what = "does not have the locked sha256" if path.is_file() else "is not there; its sha256 would be"
+            what = (
+                "does not have the locked sha256" if path.is_file() else "is not there; its sha256 would be"
+            )
             raise StepFailed(f"{path} {what} {archive.sha256}; nothing was installed")
         _fetch_to(path, archive)
         return path
@@ -66,7 +68,10 @@ def _fetch_to(path: Path, archive: Archive) -> None:
 def _download(url: str, target: Path) -> None:
     httpx = import_httpx()
     try:
-        with httpx.stream("GET", url, follow_redirects=True, timeout=TIMEOUT) as response, target.open("wb") as file:
+        with (
+            httpx.stream("GET", url, follow_redirects=True, timeout=TIMEOUT) as response,
+            target.open("wb") as file,
+        ):
             response.raise_for_status()
             for chunk in response.iter_bytes(CHUNK):
                 file.write(chunk)

@@ -75,7 +75,11 @@ def _nftables_commands(wanted: WantedFirewall, state: HostState) -> list[str]:
     unit = layout.firewall_unit.rsplit("/", 1)[1]
     return [
         write_file(
-            layout.firewall_script, wanted.nft_script(state.firewall.chains), mode=0o755, owner="root", group="root"
+            layout.firewall_script,
+            wanted.nft_script(state.firewall.chains),
+            mode=0o755,
+            owner="root",
+            group="root",
         ),
         write_file(layout.firewall_unit, wanted.nft_unit(), mode=0o644, owner="root", group="root"),
         "systemctl daemon-reload",

@@ -116,7 +116,10 @@ def model(
     mark_changed(host)
     if present:
         yield step(
-            _calling(listen, lambda server, at: server.pull(wanted.short, insecure=insecure, told=_teller(at, name))),
+            _calling(
+                listen,
+                lambda server, at: server.pull(wanted.short, insecure=insecure, told=_teller(at, name)),
+            ),
             f"pull {wanted.short}",
         )
     else:
@@ -138,7 +141,9 @@ def _calling(listen: Listen, act: Callable[[Ollama, Host], None]) -> Callable[[H
 def _bring(base: WantedBase | WantedImport, folder: str, listen: Listen) -> FunctionCommand:
     if isinstance(base, WantedImport):
         path = Path(folder, base.path)
-        return step(_calling(listen, lambda server, at: _import(server, at, base, path)), f"import {base.path}")
+        return step(
+            _calling(listen, lambda server, at: _import(server, at, base, path)), f"import {base.path}"
+        )
     return step(_calling(listen, lambda server, at: _pull(server, at, base)), f"pull {base.name}")
 
 
@@ -158,7 +163,9 @@ def _import(server: Ollama, at: Host, base: WantedImport, path: Path) -> None:
 
 def _pull(server: Ollama, at: Host, base: WantedBase) -> None:
     server.pull(base.model.short, insecure=base.insecure, told=_teller(at, base.name))
-    digest = next((f"sha256:{m.digest}" for m in server.tags() if ModelName.parse(m.name) == base.model), "nothing")
+    digest = next(
+        (f"sha256:{m.digest}" for m in server.tags() if ModelName.parse(m.name) == base.model), "nothing"
+    )
     if digest != base.digest and _keeps_manifests(server.version()):
         raise StepFailed(
             f"{base.name} came with digest {digest}, locked is {base.digest}; "
@@ -168,7 +175,7 @@ def _pull(server: Ollama, at: Host, base: WantedBase) -> None:
 
 def _keeps_manifests(version: str) -> bool:
     """Servers before 0.19 write a pulled manifest anew, which changes its digest but not its layers."""
-    parts = version.split("-")[0].split(".")
+    parts = version.split("-", maxsplit=1)[0].split(".")
     return [int(part) for part in parts if part.isdigit()][:2] >= [0, 19] or version.startswith("0.0.0")
 
 
@@ -193,6 +200,8 @@ def _teller(at: Host, name: str) -> Callable[[Progress], None]:
         if progress.total and now - last >= TELL_EVERY:
             last = now
             share = progress.completed / progress.total
-            logger.info(f"{at.print_prefix}{name}: {progress.status}, {share:.0%} of {progress.total / 2**30:.2f} GiB")
+            logger.info(
+                f"{at.print_prefix}{name}: {progress.status}, {share:.0%} of {progress.total / 2**30:.2f} GiB"
+            )
 
     return tell

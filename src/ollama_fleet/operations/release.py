@@ -75,7 +75,9 @@ def _is_url(location: str) -> bool:
     return location.startswith(("http://", "https://"))
 
 
-def _bring_zstd(wanted: WantedRelease, state: HostState) -> Generator[StringCommand | FunctionCommand, None, None]:
+def _bring_zstd(
+    wanted: WantedRelease, state: HostState
+) -> Generator[StringCommand | FunctionCommand, None, None]:
     tools = state.platform.tools
     if "zstd" in tools or not any(archive.name.endswith(".zst") for archive in wanted.archives):
         return
@@ -87,16 +89,16 @@ def _bring_zstd(wanted: WantedRelease, state: HostState) -> Generator[StringComm
 
 
 def _no_zstd(_: object) -> None:
-    raise StepFailed("zstd is missing on the host and cannot be installed from here; install the package zstd")
+    raise StepFailed(
+        "zstd is missing on the host and cannot be installed from here; install the package zstd"
+    )
 
 
 def _fetch(archive: Archive, place: str, state: HostState) -> str:
     """Fetch on the host, going on where an earlier try broke off. A dead line is given up after a minute."""
     url, target = quote(archive.location), quote(place)
     if "curl" in state.platform.tools:
-        get = (
-            f"curl -fsSL --retry 3 --connect-timeout 20 --speed-limit 1 --speed-time 60 -C - -o {target}.part {url}"
-        )
+        get = f"curl -fsSL --retry 3 --connect-timeout 20 --speed-limit 1 --speed-time 60 -C - -o {target}.part {url}"
     else:
         get = f"wget -q --tries=3 --timeout=60 -c -O {target}.part {url}"
     return f"""

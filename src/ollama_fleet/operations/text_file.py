@@ -36,7 +36,9 @@ def files(
         for item in wanted
         if item.differences(state)
     ]
-    commands += [f"printf '%s\\n' {quote(item.line)} >>{quote(item.path)}" for item in lines if item.differences(state)]
+    commands += [
+        f"printf '%s\\n' {quote(item.line)} >>{quote(item.path)}" for item in lines if item.differences(state)
+    ]
     if not commands:
         host.noop("files are as wanted")
         return

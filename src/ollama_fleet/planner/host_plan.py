@@ -89,7 +89,12 @@ class HostPlan:
 
 
 def plan_host(
-    spec: HostSpec, lock: Lock, insecure: frozenset[str], templates: Templates, state: HostState, layout: Layout
+    spec: HostSpec,
+    lock: Lock,
+    insecure: frozenset[str],
+    templates: Templates,
+    state: HostState,
+    layout: Layout,
 ) -> HostPlan:
     """Decide everything about a host.
 
@@ -114,7 +119,12 @@ def plan_host(
 
 
 def _plan(
-    spec: HostSpec, lock: Lock, insecure: frozenset[str], templates: Templates, state: HostState, layout: Layout
+    spec: HostSpec,
+    lock: Lock,
+    insecure: frozenset[str],
+    templates: Templates,
+    state: HostState,
+    layout: Layout,
 ) -> HostPlan:
     _check_platform(spec, state)
     release = _release(spec, lock, state, layout)
@@ -132,7 +142,9 @@ def _plan(
         "state": layout.state,
         "takes_over": takes_over,
     }
-    owner, group = ("root", "root") if layout.scope == "system" else (layout.service_user, layout.service_group)
+    owner, group = (
+        ("root", "root") if layout.scope == "system" else (layout.service_user, layout.service_group)
+    )
 
     def rendered(path: str, template: str, mode: int = 0o644) -> WantedFile:
         return WantedFile(path, templates.render(template, values).encode(), owner, group, mode)
@@ -143,7 +155,11 @@ def _plan(
         service_files = [] if takes_over else [rendered(layout.unit, "ollama.service.j2")]
         service_files.append(rendered(layout.drop_in, "ollama-drop-in.conf.j2"))
     client = {key: environment[key] for key in ("OLLAMA_HOST", "OLLAMA_MODELS")}
-    profile = {**values, "environment": client, "command_directory": str(PurePosixPath(layout.command).parent)}
+    profile = {
+        **values,
+        "environment": client,
+        "command_directory": str(PurePosixPath(layout.command).parent),
+    }
     profile_text = templates.render("ollama-environment.sh.j2", profile).encode()
     read_by_server: tuple[Item, ...] = (release, *service_files)
     because = [item.kind for item in read_by_server if item.differences(state)]
@@ -177,7 +193,9 @@ def _check_platform(spec: HostSpec, state: HostState) -> None:
     if spec.scope == "system" and not there.systemd:
         raise PlanError("the host does not run systemd; `scope: user` does without")
     if spec.scope == "system" and there.uid != 0:
-        raise PlanError(f"{there.user} is not root there; set `sudo: true`, another ssh.user, or `scope: user`")
+        raise PlanError(
+            f"{there.user} is not root there; set `sudo: true`, another ssh.user, or `scope: user`"
+        )
 
 
 def _release(spec: HostSpec, lock: Lock, state: HostState, layout: Layout) -> WantedRelease:
@@ -221,7 +239,9 @@ def _directories(layout: Layout) -> tuple[WantedDirectory, ...]:
 def _lines(layout: Layout) -> tuple[WantedLine, ...]:
     if layout.login_profile is None:
         return ()
-    return (WantedLine(layout.login_profile, f'[ ! -r "{layout.profile}" ] || . "{layout.profile}"  # {MARK}'),)
+    return (
+        WantedLine(layout.login_profile, f'[ ! -r "{layout.profile}" ] || . "{layout.profile}"  # {MARK}'),
+    )
 
 
 def _firewall(spec: HostSpec, layout: Layout) -> WantedFirewall | None:
@@ -260,4 +280,6 @@ def _loaded(spec: HostSpec, placement: Placement) -> WantedLoaded:
     general = spec.env.get("OLLAMA_KEEP_ALIVE")
     keep_alive = own or (parse_duration(general) if general else None)
     name: ModelName = placement.created.model
-    return WantedLoaded(name, str(own) if own else None, for_good=keep_alive is not None and keep_alive.seconds < 0)
+    return WantedLoaded(
+        name, str(own) if own else None, for_good=keep_alive is not None and keep_alive.seconds < 0
+    )

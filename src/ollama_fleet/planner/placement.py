@@ -41,7 +41,12 @@ class Placement:
 
 
 def place(
-    resolved: ResolvedModel, host: str, lock: Lock, insecure: frozenset[str], templates: Templates, state: HostState
+    resolved: ResolvedModel,
+    host: str,
+    lock: Lock,
+    insecure: frozenset[str],
+    templates: Templates,
+    state: HostState,
 ) -> Placement:
     """Work out everything about a model on a host.
 
@@ -57,7 +62,11 @@ def place(
         NotLocked: a base is not in the lock.
         PlanError: the Modelfile template is missing or wrong.
     """
-    base = _import_of(resolved, lock.file(resolved.base)) if resolved.is_file else _base_of(resolved, lock, insecure)
+    base = (
+        _import_of(resolved, lock.file(resolved.base))
+        if resolved.is_file
+        else _base_of(resolved, lock, insecure)
+    )
     name = ModelName.parse(resolved.name)
     parsed = _modelfile(resolved, host, base.model, templates)
     request = parsed.create_request(name.short, base.model.short)
@@ -94,7 +103,9 @@ def _owned(resolved: ResolvedModel) -> dict[str, int]:
 def _modelfile(resolved: ResolvedModel, host: str, base: ModelName, templates: Templates) -> Modelfile:
     source = f"{resolved.modelfile}.Modelfile.j2"
     if source not in templates:
-        known = sorted(name.removesuffix(".Modelfile.j2") for name in templates.names() if ".Modelfile." in name)
+        known = sorted(
+            name.removesuffix(".Modelfile.j2") for name in templates.names() if ".Modelfile." in name
+        )
         where = resolved.origin.get("modelfile")
         raise PlanError(
             f"{where}: modelfile: there is no modelfiles/{source}; there are {', '.join(known)}"

@@ -42,7 +42,12 @@ def _firewall(spec: HostSpec, state: HostState, wanted: WantedFirewall | None) -
     elif not there.active:
         yield f"no firewall is active: whoever reaches port {port} can use and change the models"
     for rule in there.rules:
-        if not rule.ours and rule.port == port and rule.action == "allow" and not _covered(rule.source, wanted):
+        if (
+            not rule.ours
+            and rule.port == port
+            and rule.action == "allow"
+            and not _covered(rule.source, wanted)
+        ):
             yield f"a firewall rule of somebody else opens port {port} to {rule.source}"
 
 

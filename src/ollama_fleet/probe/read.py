@@ -43,7 +43,9 @@ def parse(lines: list[str], request: ProbeRequest) -> tuple[HostState, Layout]:
     try:
         return _state(sections, request)
     except (KeyError, ValueError, IndexError) as error:
-        raise ProbeError(f"the probe printed something unexpected ({type(error).__name__}: {error})") from error
+        raise ProbeError(
+            f"the probe printed something unexpected ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _state(sections: dict[str, list[str]], request: ProbeRequest) -> tuple[HostState, Layout]:

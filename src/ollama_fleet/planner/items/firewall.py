@@ -67,8 +67,14 @@ class WantedFirewall:
         mine = {(rule.port, rule.action, rule.source) for rule in actual if rule.ours}
         want = {(rule.port, rule.action, rule.source) for rule in wanted}
         return [
-            *(Difference(f"{aspect} {a} {p} from {s}", "present", "absent") for p, a, s in sorted(want - mine)),
-            *(Difference(f"{aspect} {a} {p} from {s}", "absent", "present") for p, a, s in sorted(mine - want)),
+            *(
+                Difference(f"{aspect} {a} {p} from {s}", "present", "absent")
+                for p, a, s in sorted(want - mine)
+            ),
+            *(
+                Difference(f"{aspect} {a} {p} from {s}", "absent", "present")
+                for p, a, s in sorted(mine - want)
+            ),
         ]
 
     # -- nftables ----------------------------------------------------------------------------------
@@ -80,7 +86,7 @@ class WantedFirewall:
 
     def nft_openings(self, chain: str) -> list[str]:
         """Rules for the top of a chain of the host's own, `family table chain`, that may refuse packets."""
-        family = chain.split()[0]
+        family = chain.split(maxsplit=1)[0]
         return [
             f'{_saddr(s)} tcp dport {self.port} accept comment "{MARK}"'
             for s in self.sources
@@ -91,7 +97,9 @@ class WantedFirewall:
         """A script that puts all our rules in place, first removing what it put there before."""
         table = "\n".join(f"    {rule}" for rule in self.nft_table())
         openings = "\n".join(
-            f"nft insert rule {chain} '{rule}'" for chain in chains for rule in reversed(self.nft_openings(chain))
+            f"nft insert rule {chain} '{rule}'"
+            for chain in chains
+            for rule in reversed(self.nft_openings(chain))
         )
         return f"""#!/bin/sh
 # Written by {MARK}; run at boot by {MARK}-firewall.service.

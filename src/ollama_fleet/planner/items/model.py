@@ -128,8 +128,12 @@ def _stored(name: ModelName, state: HostState) -> tuple[Manifest | None, list[Di
         manifest = Manifest.parse(stored.manifest)
     except ManifestError as error:
         return None, [Difference("manifest", "readable", str(error))]
-    missing = [digest for digest, size in manifest.blobs.items() if state.store.blob_sizes.get(digest) != size]
-    return manifest, [Difference(f"blob {digest[:19]}", "complete", "missing or cut off") for digest in missing]
+    missing = [
+        digest for digest, size in manifest.blobs.items() if state.store.blob_sizes.get(digest) != size
+    ]
+    return manifest, [
+        Difference(f"blob {digest[:19]}", "complete", "missing or cut off") for digest in missing
+    ]
 
 
 def _config(manifest: Manifest, state: HostState) -> ModelConfig | None:

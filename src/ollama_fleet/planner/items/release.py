@@ -63,7 +63,9 @@ class WantedRelease:
             found.append(Difference("files", "as unpacked", "altered" if installed.stamp else "incomplete"))
         found += compare("in use", self.version, state.release.current)
         if state.release.foreign is not None:
-            found.append(Difference("command", self.layout.binary, f"{state.release.foreign.path} of somebody else"))
+            found.append(
+                Difference("command", self.layout.binary, f"{state.release.foreign.path} of somebody else")
+            )
         else:
             found += compare("command", self.layout.binary, state.release.command_target)
         return found

@@ -48,7 +48,8 @@ class WantedService:
             found += compare("enabled", "enabled", there.enabled or "absent")
         if self.manager == "systemd-user":
             found += compare("lingering", True, state.platform.lingering)
-        if self.manager != "supervisor" and there.needs_reload:
+        # Where a file differs, that is the drift, and systemd's stale copy follows from it.
+        if self.manager != "supervisor" and there.needs_reload and not self.restart_because:
             found.append(Difference("unit", "as on disk", "stale in systemd"))
         found += compare("running", "active", there.active)
         if there.active == "active" and there.environment is not None:

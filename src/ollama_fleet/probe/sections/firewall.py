@@ -25,15 +25,17 @@ UFW_TUPLE = re.compile(
 
 
 def script(request: ProbeRequest) -> str:
-    """Print ufw's files if it is installed, and the kernel's rules as JSON."""
+    """Print ufw's files if it is installed, and the kernel's rules as JSON unless ufw has made them."""
     if request.layout.scope == "user":
         return ""
     files = "\n".join(
-        f'[ -r {path} ] && echo "file {index} $(base64 <{path} | tr -d "\\n")"' for index, path in enumerate(FILES)
+        f'[ -r {path} ] && echo "file {index} $(base64 <{path} | tr -d "\\n")"'
+        for index, path in enumerate(FILES)
     )
     return f"""
 {files}
-command -v nft >/dev/null 2>&1 && echo "nft $(nft -j list ruleset 2>/dev/null | base64 | tr -d '\\n')"
+grep -qs '^ENABLED=yes' {FILES[0]} || ! command -v nft >/dev/null 2>&1 ||
+  echo "nft $(nft -j list ruleset 2>/dev/null | base64 | tr -d '\\n')"
 """
 
 
@@ -140,7 +142,9 @@ def _nftables(ruleset: list[dict[str, Any]], *, service_active: bool) -> Firewal
 
 
 def _may_refuse(rule: Mapping[str, Any]) -> bool:
-    return any(verdict in part for part in rule.get("expr", []) for verdict in ("drop", "reject", "jump", "goto"))
+    return any(
+        verdict in part for part in rule.get("expr", []) for verdict in ("drop", "reject", "jump", "goto")
+    )
 
 
 def _text(rule: Mapping[str, Any]) -> str:

@@ -6,7 +6,21 @@ from ollama_fleet.planner.state import Platform
 from ollama_fleet.probe.request import ProbeRequest
 from ollama_fleet.probe.shell import words
 
-TOOLS = ("curl", "wget", "zstd", "tar", "gzip", "ufw", "nft", "apt-get", "dnf", "zypper", "pacman", "apk", "crontab")
+TOOLS = (
+    "curl",
+    "wget",
+    "zstd",
+    "tar",
+    "gzip",
+    "ufw",
+    "nft",
+    "apt-get",
+    "dnf",
+    "zypper",
+    "pacman",
+    "apk",
+    "crontab",
+)
 
 
 def script(request: ProbeRequest) -> str:
@@ -19,7 +33,9 @@ echo "group $(id -gn)"
 echo "uid $(id -u)"
 echo "home $HOME"
 [ -d /run/systemd/system ] && echo systemd
-[ -S "$XDG_RUNTIME_DIR/systemd/private" ] && echo user_manager
+# The account's systemd reads units from the account's own home, wherever $HOME points now.
+[ -S "$XDG_RUNTIME_DIR/systemd/private" ] && [ "$HOME" = "$(getent passwd "$(id -u)" | cut -d: -f6)" ] &&
+  echo user_manager
 [ -e "/var/lib/systemd/linger/$(id -un)" ] && echo lingering
 {{ [ -x /usr/lib/polkit-1/polkitd ] || [ -x /usr/libexec/polkitd ]; }} && echo polkit
 for tool in {words(TOOLS)}; do command -v $tool >/dev/null 2>&1 && echo "tool $tool"; done

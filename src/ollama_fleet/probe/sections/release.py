@@ -75,5 +75,5 @@ def version_in(text: str) -> str | None:
     """
     for marker in ("client version is ", "version is "):
         if marker in text:
-            return text.split(marker, 1)[1].split()[0] or None
+            return text.split(marker, 1)[1].split(maxsplit=1)[0] or None
     return None

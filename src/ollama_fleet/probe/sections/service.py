@@ -84,5 +84,7 @@ def _service(unit: dict[str, str], supervised: int, environment: dict[str, str] 
 
 
 def _environment(raw: bytes) -> dict[str, str]:
-    pairs = (entry.partition("=") for entry in raw.decode(errors="surrogateescape").split("\0") if "=" in entry)
+    pairs = (
+        entry.partition("=") for entry in raw.decode(errors="surrogateescape").split("\0") if "=" in entry
+    )
     return {key: value for key, _, value in pairs}

@@ -1,0 +1,3 @@
+from ollama_fleet.deploys import converge
+
+converge()
