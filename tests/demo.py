@@ -128,7 +128,7 @@ def on_this_machine(directory: Path) -> None:
     try:
         apply_twice(directory)
         print(heading("Somebody changes a file by hand"))
-        profile = home / ".config/ollama-fleet/environment.sh"
+        profile = home / ".config/ollama-fleet/profile.sh"
         print(f"$ echo export OLLAMA_HOST=elsewhere >> {profile}")
         with profile.open("a") as file:
             file.write("export OLLAMA_HOST=elsewhere\n")

@@ -13,20 +13,17 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.context import host as current_host
 
-from ollama_fleet.api.errors import ApiError
-from ollama_fleet.api.through import server_of
-from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.checks.after_apply import check
+from ollama_fleet.deploys.planning import plan_connected
 from ollama_fleet.deploys.source import Source, load_source
 from ollama_fleet.operations import firewall, ollama
 from ollama_fleet.operations.context import StepFailed, has_changed, step
-from ollama_fleet.outputs.changes import change_lines
+from ollama_fleet.planner.changes import change_lines
 from ollama_fleet.planner.errors import PlanError
-from ollama_fleet.planner.host_plan import HostPlan, plan_host
-from ollama_fleet.planner.layout import Layout
-from ollama_fleet.probe.fact import ProbeFailed, forget, probe, remember
+from ollama_fleet.planner.host_plan import HostPlan
+from ollama_fleet.planner.state import HostState
+from ollama_fleet.probe.fact import ProbeFailed, forget
 from ollama_fleet.probe.read import ProbeError
-from ollama_fleet.probe.request import ProbeRequest
 from ollama_fleet.spec.errors import SpecErrors
 from ollama_fleet.spec.hosts import HostSpec
 
@@ -39,13 +36,13 @@ def converge() -> None:
     """
     source, spec = _asked(current_host)
     try:
-        plan = _plan(current_host, source, spec)
+        plan, state = plan_connected(current_host, source, spec)
     except ProbeFailed:
         return
     except (PlanError, ProbeError, SpecErrors) as error:
         _fail(current_host, str(error))
         return
-    for line in change_lines(plan, probe(current_host, _request(spec))[0]):
+    for line in change_lines(plan, state):
         current_host.log(line)
     scope, models_dir, listen = spec.scope, spec.models_dir, (plan.address, plan.port)
     if plan.account:
@@ -85,7 +82,7 @@ def converge() -> None:
     ollama.load(
         name="Preload",
         wanted=plan.loaded,
-        changed=_to_load(plan, current_host, spec),
+        changed=_to_load(plan, state),
         listen=listen,
         scope=scope,
         models_dir=models_dir,
@@ -117,12 +114,12 @@ def _verdict(host: Host, source: Source, spec: HostSpec) -> tuple[tuple[str, ...
     if changed:
         forget(host)
     try:
-        plan = _plan(host, source, spec)
+        plan, state = plan_connected(host, source, spec)
     except ProbeFailed:
         return ("the host could not be read after the changes",), ""
     except (PlanError, ProbeError, SpecErrors) as error:
         return (str(error),), ""
-    verdict = check(host, plan, probe(host, _request(spec))[0], changed=changed)
+    verdict = check(host, plan, state, changed=changed)
     return verdict.failures, verdict.summary
 
 
@@ -143,34 +140,7 @@ def _asked(host: Host) -> tuple[Source, HostSpec]:
     return source, source.fleet.host(name)
 
 
-def _request(spec: HostSpec) -> ProbeRequest:
-    return ProbeRequest(Layout.of(spec.scope, spec.models_dir))
-
-
-def _plan(host: Host, source: Source, spec: HostSpec) -> HostPlan:
-    request = _request(spec)
-    state, layout = probe(host, request)
-    plan = plan_host(spec, source.lock, source.insecure, source.templates, state, layout)
-    if (
-        state.loaded is None
-        and state.service.active == "active"
-        and any(item.for_good for item in plan.loaded)
-    ):
-        remember(host, request, _loaded(host, plan))
-    return plan
-
-
-def _loaded(host: Host, plan: HostPlan) -> tuple[str, ...] | None:
-    """Ask the server what is in memory; one that does not answer is the service's problem, told elsewhere."""
-    try:
-        with server_of(host, plan.address, plan.port) as server:
-            return tuple(ModelName.parse(model.name).short for model in server.loaded())
-    except ApiError:
-        return None
-
-
-def _to_load(plan: HostPlan, host: Host, spec: HostSpec) -> tuple[str, ...]:
-    state, _ = probe(host, _request(spec))
+def _to_load(plan: HostPlan, state: HostState) -> tuple[str, ...]:
     restarted = plan.restarts or bool(plan.service.differences(state))
     return tuple(
         item.name

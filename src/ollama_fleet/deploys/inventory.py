@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from paramiko.transport import Transport
-from pyinfra.api.exceptions import PyinfraError
+from pyinfra import logger
 
 from ollama_fleet.deploys.source import fleet_path, load_source
 from ollama_fleet.spec.errors import SpecErrors
@@ -23,19 +23,23 @@ def inventory(inventory_file: str) -> dict[str, list[HostEntry]]:
         inventory_file: `__file__` of `inventory/hosts.py`; fleet.yaml lies in the folder above.
 
     Raises:
-        PyinfraError: fleet.yaml or fleet.lock is wrong; one line for each mistake.
+        SystemExit: fleet.yaml or fleet.lock is wrong, which has been told, one line for each mistake. An error
+            of pyinfra's own would name a line of this file to somebody who has to look into theirs.
     """
     path = fleet_path(Path(inventory_file).absolute().parent.parent)
     try:
         fleet = load_source(path).fleet
     except SpecErrors as error:
-        raise PyinfraError("\n".join(map(str, error.errors))) from None
-    entries = {host.name: _entry(host, path) for host in fleet.hosts}
+        for mistake in error.errors:
+            logger.error(str(mistake))
+        raise SystemExit(1) from None
+    entries = {host.name: host_entry(host, path) for host in fleet.hosts}
     groups = {name: [entries[host] for host in hosts] for name, hosts in fleet.groups.items()}
     return {**groups, "all": list(entries.values())}
 
 
-def _entry(spec: HostSpec, path: Path) -> HostEntry:
+def host_entry(spec: HostSpec, path: Path) -> HostEntry:
+    """Return the name and the connection data of a host, as pyinfra takes them."""
     data: dict[str, Any] = {"ollama_fleet_host": spec.name, "ollama_fleet_file": str(path)}
     if spec.sudo:
         data["_sudo"] = True

@@ -31,8 +31,8 @@ _MOST_SHARE = 1.02
 class Gpu:
     """One kind of GPU; a board of several devices is listed by the device.
 
-    `memory` is the marketed size in bytes, `memory_reported` the total in bytes that the driver's tool was
-    seen to report, `bandwidth_gb_s` in 10^9 bytes per second. Unknown values are None.
+    `memory` is the marketed size in bytes, `memory_reported` the total in bytes that the driver's tool
+    reports, `bandwidth_gb_s` in 10^9 bytes per second. Unknown values are None.
     """
 
     key: str
@@ -109,7 +109,7 @@ def identify(name: str, memory_mib: int | None) -> Gpu | None:
 
 
 def candidates(name: str, memory_mib: int | None) -> tuple[Gpu, ...]:
-    """Return every kind that a driver's report can mean, the likeliest first.
+    """Return every kind that a driver's report can mean, the smallest and then the slowest first.
 
     A declared GPU is present if its key is among them: the driver has one name for an MI50 with 32 GiB and an
     MI60.
@@ -118,8 +118,7 @@ def candidates(name: str, memory_mib: int | None) -> tuple[Gpu, ...]:
     if memory_mib is None:
         return named
     offered = memory_mib * MIB
-    fitting = [gpu for gpu in named if _offers(gpu, offered)]
-    return tuple(sorted(fitting, key=lambda gpu: _rank(gpu, offered)))
+    return tuple(gpu for gpu in named if _offers(gpu, offered))
 
 
 def _offers(gpu: Gpu, offered: int) -> bool:
@@ -129,11 +128,6 @@ def _offers(gpu: Gpu, offered: int) -> bool:
     return gpu.memory * _LEAST_SHARE <= offered <= gpu.memory * _MOST_SHARE
 
 
-def _rank(gpu: Gpu, offered: int) -> tuple[float, float]:
-    distance = abs(offered - gpu.memory_total) / gpu.memory_total
-    return round(distance, 2), gpu.bandwidth_gb_s or 0.0
-
-
 @functools.cache
 def _by_name() -> Mapping[str, tuple[Gpu, ...]]:
     index: dict[str, list[Gpu]] = {}
@@ -141,7 +135,8 @@ def _by_name() -> Mapping[str, tuple[Gpu, ...]]:
         for name in {_normal(name) for name in gpu.names}:
             index.setdefault(name, []).append(gpu)
     return {
-        name: tuple(sorted(gpus, key=lambda gpu: gpu.bandwidth_gb_s or 0.0)) for name, gpus in index.items()
+        name: tuple(sorted(gpus, key=lambda gpu: (gpu.memory, gpu.bandwidth_gb_s or 0.0)))
+        for name, gpus in index.items()
     }
 
 
@@ -149,7 +144,7 @@ def _normal(name: str) -> str:
     """Return `name` without what drivers of different years and systems add: the maker, trade marks, case."""
     plain = re.sub(r"\((?:r|tm)\)|[®™]", " ", name.casefold())
     words = plain.split()
-    while words and words[0] in ("nvidia", "amd", "intel"):
+    while words and words[0] in ("nvidia", "amd"):
         del words[0]
     return " ".join(words)
 

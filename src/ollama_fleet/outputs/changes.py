@@ -1,19 +1,30 @@
-"""What an apply would change on a host, line by line."""
+"""What an apply would change, as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
+from typing import Any
 
-from ollama_fleet.planner.host_plan import HostPlan
-from ollama_fleet.planner.state import HostState
+from ollama_fleet.deploys.survey import Surveyed
 
 
-def change_lines(plan: HostPlan, state: HostState) -> Iterator[str]:
-    """Yield one line per aspect that differs, then what is only told."""
-    for item, found in plan.differences(state):
-        for difference in found:
-            yield f"{item.kind} {item.name}: {difference}"
-    if plan.restarts and state.service.active == "active":
-        yield f"service {plan.service.name}: restart for the new {', '.join(plan.service.restart_because)}"
-    for remark in plan.told:
-        yield f"note: {remark}"
+def changes_document(found: Iterable[Surveyed]) -> dict[str, Any]:
+    """Return the JSON of `drift`, version 1: per host its items with aspect, wanted and actual."""
+    return {"version": 1, "hosts": {item.host: _host(item) for item in found}}
+
+
+def _host(item: Surveyed) -> dict[str, Any]:
+    if item.plan is None or item.state is None:
+        return {"error": item.error, "changes": [], "restarts": False, "notes": []}
+    changes = [
+        {
+            "kind": changed.kind,
+            "name": changed.name,
+            "differences": [
+                {"aspect": difference.aspect, "wanted": difference.wanted, "actual": difference.actual}
+                for difference in differences
+            ],
+        }
+        for changed, differences in item.plan.differences(item.state)
+    ]
+    return {"error": None, "changes": changes, "restarts": item.plan.restarts, "notes": list(item.plan.told)}

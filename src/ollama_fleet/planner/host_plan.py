@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from ollama_fleet.artifacts.lock import Lock, NotLocked
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.artifacts.releases import TARGETS
+from ollama_fleet.hardware.catalogue import candidates
 from ollama_fleet.planner.difference import Difference, Item
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.items.account import WantedAccount
@@ -139,6 +140,7 @@ def _plan(
         "service_user": layout.service_user,
         "service_group": layout.service_group,
         "environment": environment,
+        "environment_file": layout.environment,
         "state": layout.state,
         "takes_over": takes_over,
     }
@@ -150,17 +152,18 @@ def _plan(
         return WantedFile(path, templates.render(template, values).encode(), owner, group, mode)
 
     if manager == "supervisor":
-        service_files = [rendered(layout.supervisor, "ollama-supervise.sh.j2", 0o755)]
+        service_files = [rendered(layout.supervisor, "ollama-supervise.sh.j2", 0o700)]
     else:
         service_files = [] if takes_over else [rendered(layout.unit, "ollama.service.j2")]
         service_files.append(rendered(layout.drop_in, "ollama-drop-in.conf.j2"))
+        service_files.append(rendered(layout.environment, "ollama-environment.j2", 0o600))
     client = {key: environment[key] for key in ("OLLAMA_HOST", "OLLAMA_MODELS")}
     profile = {
         **values,
         "environment": client,
         "command_directory": str(PurePosixPath(layout.command).parent),
     }
-    profile_text = templates.render("ollama-environment.sh.j2", profile).encode()
+    profile_text = templates.render("ollama-profile.sh.j2", profile).encode()
     read_by_server: tuple[Item, ...] = (release, *service_files)
     because = [item.kind for item in read_by_server if item.differences(state)]
     bases = tuple(dict.fromkeys(placement.base for placement in placements))
@@ -268,11 +271,24 @@ def device_kinds(spec: HostSpec, state: HostState) -> tuple[str, ...]:
     found = tuple(device.kind for device in state.devices if device.kind is not None)
     if spec.gpus == "auto":
         return found
-    missing = [kind for kind in dict.fromkeys(spec.gpus) if spec.gpus.count(kind) > found.count(kind)]
+    missing = _missing(spec.gpus, state)
     if missing:
         there = ", ".join(device.name for device in state.devices) or state.device_error or "none"
         raise PlanError(f"{spec.origin.get('gpus')}: gpus: {', '.join(missing)} declared, but found: {there}")
     return tuple(spec.gpus)
+
+
+def _missing(declared: tuple[str, ...], state: HostState) -> list[str]:
+    """Declared GPUs that no device is left for; some kinds share name and size, so each device may be several."""
+    free = [candidates(device.name, device.memory_total >> 20) for device in state.devices]
+    missing = []
+    for kind in declared:
+        match = next((index for index, gpus in enumerate(free) if any(gpu.key == kind for gpu in gpus)), None)
+        if match is None:
+            missing.append(kind)
+        else:
+            free.pop(match)
+    return missing
 
 
 def _loaded(spec: HostSpec, placement: Placement) -> WantedLoaded:

@@ -26,6 +26,8 @@ class Layout:
     """The `ollama` that people type."""
     unit: str
     drop_in: str
+    environment: str
+    """The server's variables; only root may read them in system scope."""
     profile: str
     """Environment for people's shells."""
     login_profile: str | None
@@ -47,6 +49,7 @@ class Layout:
                 command="/usr/local/bin/ollama",
                 unit="/etc/systemd/system/ollama.service",
                 drop_in="/etc/systemd/system/ollama.service.d/zz-fleet.conf",
+                environment="/etc/ollama-fleet/environment",
                 profile="/etc/profile.d/ollama-fleet.sh",
                 login_profile=None,
                 state="/var/lib/ollama-fleet",
@@ -61,7 +64,8 @@ class Layout:
             command="~/.local/bin/ollama",
             unit="~/.config/systemd/user/ollama.service",
             drop_in="~/.config/systemd/user/ollama.service.d/zz-fleet.conf",
-            profile="~/.config/ollama-fleet/environment.sh",
+            environment="~/.config/ollama-fleet/environment",
+            profile="~/.config/ollama-fleet/profile.sh",
             login_profile="~/.profile",
             state="~/.local/state/ollama-fleet",
             models=models_dir or "~/.ollama/models",
@@ -84,6 +88,7 @@ class Layout:
             command=full(self.command),
             unit=full(self.unit),
             drop_in=full(self.drop_in),
+            environment=full(self.environment),
             profile=full(self.profile),
             login_profile=full(self.login_profile) if self.login_profile else None,
             state=full(self.state),

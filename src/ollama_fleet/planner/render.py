@@ -26,6 +26,16 @@ def unit_word(text: str) -> str:
     return f'"{escaped}"'
 
 
+def unit_path(path: str) -> str:
+    """Write a path where systemd takes the rest of the line, spaces and all, but still reads specifiers."""
+    return path.replace("%", "%%")
+
+
+def environment_value(text: str) -> str:
+    """Quote a value in a file for EnvironmentFile=; inside double quotes only these four mean something."""
+    return '"' + re.sub(r'([\\"`$])', r"\\\1", text) + '"'
+
+
 def modelfile_value(value: object) -> str:
     """Write a value of a Modelfile so that it reads back as it is. Raises ValueError where none can."""
     if isinstance(value, bool):
@@ -61,7 +71,13 @@ class Templates:
             autoescape=False,  # noqa: S701 - nothing here is HTML; each place has its own quoting
         )
         self._environment.filters.update(
-            unit_word=unit_word, shell_word=shlex.quote, value=modelfile_value, combine=combine, pairs=pairs
+            unit_word=unit_word,
+            unit_path=unit_path,
+            environment_value=environment_value,
+            shell_word=shlex.quote,
+            value=modelfile_value,
+            combine=combine,
+            pairs=pairs,
         )
         self._template = lru_cache(maxsize=None)(self._environment.get_template)
 

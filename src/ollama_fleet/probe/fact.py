@@ -53,10 +53,12 @@ def probe(host: Host, request: ProbeRequest) -> tuple[HostState, Layout]:
     return memory[request]
 
 
-def remember(host: Host, request: ProbeRequest, loaded: tuple[str, ...] | None) -> None:
-    """Add to what was read the names of the models in memory, which only the server knows."""
+def remember(host: Host, request: ProbeRequest, loaded: tuple[str, ...] | None) -> HostState:
+    """Add to what was read the names of the models in memory, which only the server knows; returns it all."""
     state, layout = probe(host, request)
-    host.connector_data[_MEMORY][request] = (replace(state, loaded=loaded), layout)
+    known = replace(state, loaded=loaded)
+    host.connector_data[_MEMORY][request] = (known, layout)
+    return known
 
 
 def forget(host: Host) -> None:

@@ -38,9 +38,9 @@ class ProbeRequest:
     def contents(self) -> list[str]:
         """Files whose bytes are compared."""
         layout = self.layout
-        files = [layout.unit, layout.drop_in, layout.profile, layout.supervisor, layout.firewall_script]
+        files = [layout.unit, layout.drop_in, layout.environment, layout.profile, layout.supervisor]
         if layout.scope == "system":
-            files.append(layout.firewall_unit)
+            files += [layout.firewall_script, layout.firewall_unit]
         if layout.login_profile:
             files.append(layout.login_profile)
         return files

@@ -1,3 +1,1 @@
-from ollama_fleet.deploys import converge
-
-converge()
+../../../deploy.py

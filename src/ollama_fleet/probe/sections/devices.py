@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ollama_fleet.hardware import nvidia_smi
+from ollama_fleet.hardware.cpu import parse_meminfo
 from ollama_fleet.hardware.device import Device
 from ollama_fleet.hardware.errors import HardwareError
 from ollama_fleet.probe.request import ProbeRequest
@@ -13,6 +14,7 @@ def script(request: ProbeRequest) -> str:
     """Run the driver's tool where it is installed; it may hang with a sick driver, so for 20 s at most."""
     return f"""
 if command -v nvidia-smi >/dev/null 2>&1; then
+  grep -E '^Mem(Total|Available):' /proc/meminfo | sed 's/^/memory /'
   timeout 20 sh -c {word(nvidia_smi.SHELL_QUERY)} 2>&1 | sed 's/^/smi /'
 fi
 """
@@ -23,6 +25,11 @@ def parse(lines: list[str]) -> tuple[tuple[Device, ...], str | None]:
     if not lines:
         return (), None
     try:
-        return tuple(nvidia_smi.parse("\n".join(line.removeprefix("smi ") for line in lines))), None
+        memory = parse_meminfo("\n".join(_tagged(lines, "memory ")))
+        return tuple(nvidia_smi.parse("\n".join(_tagged(lines, "smi ")), memory)), None
     except HardwareError as error:
         return (), str(error)
+
+
+def _tagged(lines: list[str], tag: str) -> list[str]:
+    return [line.removeprefix(tag) for line in lines if line.startswith(tag)]

@@ -1,3 +1,1 @@
-from ollama_fleet.deploys import inventory
-
-globals().update(inventory(__file__))
+../../../../inventory/hosts.py

@@ -1,0 +1,47 @@
+"""`ollama-fleet drift`: what an apply would change, for people and programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from ollama_fleet.cli.options import json_option
+from ollama_fleet.deploys.source import fleet_path, load_source
+from ollama_fleet.outputs.changes import changes_document
+from ollama_fleet.planner.changes import change_lines
+
+CLEAN, ERROR, DRIFTED = 0, 1, 2
+
+
+@click.command("drift")
+@click.argument("hosts", nargs=-1)
+@json_option
+def command(hosts: tuple[str, ...], as_json: bool) -> None:
+    """Compare HOSTS (hosts or groups; all by default) with fleet.yaml; nothing is changed.
+
+    Costs one command per host. Exit code: 0 nothing to do, 2 changes, 1 error (a host that cannot be read; the
+    others are reported all the same).
+
+    Example: ollama-fleet drift --json gpu-01
+    """
+    path = fleet_path(Path())
+    source = load_source(path)
+    from ollama_fleet.deploys.survey import survey  # patches sockets for gevent, so not before it is needed
+
+    found = survey(source, path, source.fleet.select(hosts))
+    if as_json:
+        click.echo(json.dumps(changes_document(found), indent=2, ensure_ascii=False))
+    else:
+        for item in found:
+            if item.error or item.plan is None or item.state is None:
+                click.echo(f"{item.host}: {item.error}", err=True)
+                continue
+            lines = list(change_lines(item.plan, item.state))
+            for line in lines or ["nothing to do"]:
+                click.echo(f"{item.host}: {line}")
+    if any(item.error for item in found):
+        raise click.exceptions.Exit(ERROR)
+    drifted = any(item.plan and item.state and item.plan.differences(item.state) for item in found)
+    raise click.exceptions.Exit(DRIFTED if drifted else CLEAN)

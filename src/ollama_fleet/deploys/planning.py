@@ -1,0 +1,46 @@
+"""From a connected host to its plan: the probe, and what only the server knows."""
+
+from __future__ import annotations
+
+from pyinfra.api.host import Host
+
+from ollama_fleet.api.errors import ApiError
+from ollama_fleet.api.through import server_of
+from ollama_fleet.artifacts.names import ModelName
+from ollama_fleet.deploys.source import Source
+from ollama_fleet.planner.host_plan import HostPlan, plan_host
+from ollama_fleet.planner.layout import Layout
+from ollama_fleet.planner.state import HostState
+from ollama_fleet.probe.fact import probe, remember
+from ollama_fleet.probe.request import ProbeRequest
+from ollama_fleet.spec.hosts import HostSpec
+
+
+def plan_connected(host: Host, source: Source, spec: HostSpec) -> tuple[HostPlan, HostState]:
+    """Read a host, unless this run has read it already, and decide what it should be.
+
+    Raises:
+        ProbeFailed: the host could not be read; pyinfra has said why and failed it.
+        ProbeError: what it answered makes no sense.
+        PlanError: it cannot be planned.
+        SpecErrors: a model's settings do not work out on its devices.
+    """
+    request = ProbeRequest(Layout.of(spec.scope, spec.models_dir))
+    state, layout = probe(host, request)
+    plan = plan_host(spec, source.lock, source.insecure, source.templates, state, layout)
+    if (
+        state.loaded is None
+        and state.service.active == "active"
+        and any(item.for_good for item in plan.loaded)
+    ):
+        state = remember(host, request, _loaded(host, plan))
+    return plan, state
+
+
+def _loaded(host: Host, plan: HostPlan) -> tuple[str, ...] | None:
+    """Ask the server what is in memory; one that does not answer is the service's problem, told elsewhere."""
+    try:
+        with server_of(host, plan.address, plan.port) as server:
+            return tuple(ModelName.parse(model.name).short for model in server.loaded())
+    except ApiError:
+        return None

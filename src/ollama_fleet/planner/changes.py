@@ -1,0 +1,19 @@
+"""What an apply would change on a host, line by line: the same words in a dry run, an apply and `drift`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ollama_fleet.planner.host_plan import HostPlan
+from ollama_fleet.planner.state import HostState
+
+
+def change_lines(plan: HostPlan, state: HostState) -> Iterator[str]:
+    """Yield one line per aspect that differs, then what is only told."""
+    for item, found in plan.differences(state):
+        for difference in found:
+            yield f"{item.kind} {item.name}: {difference}"
+    if plan.restarts and state.service.active == "active":
+        yield f"service {plan.service.name}: restart for the new {', '.join(plan.service.restart_because)}"
+    for remark in plan.told:
+        yield f"note: {remark}"
