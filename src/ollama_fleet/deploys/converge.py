@@ -45,6 +45,12 @@ def converge() -> None:
     for line in change_lines(plan, state):
         current_host.log(line)
     scope, models_dir, listen = spec.scope, spec.models_dir, (plan.address, plan.port)
+    ollama.host_lock(
+        name="Lock",
+        needed=bool(plan.differences(state)) or plan.restarts,
+        scope=scope,
+        models_dir=models_dir,
+    )
     if plan.account:
         ollama.account(name="User of the service", models_dir=models_dir)
     ollama.directories(name="Directories", wanted=plan.directories, scope=scope, models_dir=models_dir)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from pyinfra import logger
 from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 
@@ -46,7 +47,15 @@ def probe(host: Host, request: ProbeRequest) -> tuple[HostState, Layout]:
             "scope": request.layout.scope,
             "models_dir": request.layout.models,
         }
-        lines = host.get_fact(OllamaHost, **arguments, _timeout=TIMEOUT)
+        try:
+            lines = host.get_fact(OllamaHost, **arguments, _timeout=TIMEOUT)
+        except (EOFError, OSError) as error:
+            # sudo asked for a password and there is nobody to ask.
+            logger.error(
+                f"{host.print_prefix}no answer to a question for a password ({str(error) or 'no terminal'})"
+            )
+            host.state.fail_hosts({host})  # type: ignore[no-untyped-call]
+            raise ProbeFailed from error
         if not lines:
             raise ProbeFailed
         memory[request] = read.parse(lines, request)
