@@ -22,7 +22,7 @@ def remarks(
 ) -> Iterator[str]:
     """Yield one line each."""
     yield from _firewall(spec, state, firewall)
-    yield from _service(state, layout)
+    yield from _service(spec, state, layout)
     if state.device_error:
         yield f"the GPUs cannot be read: {state.device_error}"
     for placement in placements:
@@ -60,9 +60,25 @@ def _covered(source: str, wanted: WantedFirewall) -> bool:
     return any(network.version == other.version and network.subnet_of(other) for other in mine)  # type: ignore[arg-type]
 
 
-def _service(state: HostState, layout: Layout) -> Iterator[str]:
+def _service(spec: HostSpec, state: HostState, layout: Layout) -> Iterator[str]:
     if manager_of(state.platform, layout) == "supervisor":
         yield "no systemd for this account: the server is kept running by a script and does not survive a reboot"
-    for drop_in in state.service.drop_ins:
-        if drop_in != layout.drop_in:
-            yield f"{drop_in} is not ours and is left as it is"
+    ours = {"OLLAMA_HOST", "OLLAMA_MODELS", *spec.env}
+    for path, text in state.service.foreign_drop_ins.items():
+        yield f"{path} is not ours and is left as it is{_touching(text, ours)}"
+
+
+def _touching(text: str, ours: set[str]) -> str:
+    """What a drop-in says of things that fleet.yaml decides."""
+    settings = [line.partition("=") for line in text.splitlines() if "=" in line and line[:1] not in "#;["]
+    names = {
+        name
+        for key, _, value in settings
+        if key.strip() == "Environment"
+        for name in ours
+        if f"{name}=" in value
+    }
+    said = [f"; its {name} has no effect, fleet.yaml decides" for name in sorted(names)]
+    strong = {key.strip() for key, _, _ in settings} & {"ExecStart", "User", "Group", "EnvironmentFile"}
+    said += [f"; its {key} may get in the way" for key in sorted(strong)]
+    return "".join(said)

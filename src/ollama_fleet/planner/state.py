@@ -105,9 +105,12 @@ class ServiceState:
     enabled: str = ""
     """systemd's UnitFileState: `enabled`, `disabled`, `masked` …"""
     pid: int = 0
+    runs_as: str = ""
+    """The user of the running process."""
     needs_reload: bool = False
     fragment: str = ""
-    drop_ins: tuple[str, ...] = ()
+    foreign_drop_ins: Mapping[str, str] = field(default_factory=dict)
+    """Drop-ins of somebody else, path to text."""
     environment: Mapping[str, str] | None = None
     """Of the running process; None where there is none or it may not be read."""
 

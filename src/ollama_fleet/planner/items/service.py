@@ -52,6 +52,8 @@ class WantedService:
         if self.manager != "supervisor" and there.needs_reload and not self.restart_because:
             found.append(Difference("unit", "as on disk", "stale in systemd"))
         found += compare("running", "active", there.active)
+        if there.active == "active" and there.runs_as:
+            found += compare("runs as", self.layout.service_user, there.runs_as)
         if there.active == "active" and there.environment is not None:
             for key, value in self.environment.items():
                 found += compare(f"{key} in effect", value, there.environment.get(key))

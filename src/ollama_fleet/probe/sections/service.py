@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import shlex
 
 from ollama_fleet.planner.state import ServiceState
 from ollama_fleet.probe.request import ProbeRequest
@@ -23,6 +22,10 @@ NEIGHBOURS = ("nftables.service", "firewalld.service", "ollama-fleet-firewall.se
 """Other units whose state the firewall section needs; asked for in the same call."""
 
 
+LARGEST_DROP_IN = 65536
+"""Bytes that are read of a drop-in of somebody else."""
+
+
 def script(request: ProbeRequest) -> str:
     """Print systemd's properties (or the supervisor's process), then the process's environment."""
     layout = request.layout
@@ -35,11 +38,16 @@ def script(request: ProbeRequest) -> str:
 shown=$({show} 2>/dev/null)
 echo "$shown"
 pid=$(echo "$shown" | sed -n 's/^MainPID=//p' | head -n 1)
+for path in $(echo "$shown" | sed -n '1,/^$/s/^DropInPaths=//p'); do
+  [ "$path" = {word(layout.drop_in)} ] ||
+    echo "foreign $path $(head -c {LARGEST_DROP_IN} "$path" | base64 | tr -d '\\n')"
+done
 supervised=$(cat {word(layout.state)}/server.pid 2>/dev/null)
 if [ -n "$supervised" ] && [ -r "/proc/$supervised/environ" ]; then
   echo "supervised $supervised"
   [ "${{pid:-0}}" -gt 0 ] || pid=$supervised
 fi
+[ "${{pid:-0}}" -gt 0 ] && echo "runs_as $(stat -c %U "/proc/$pid")"
 [ "${{pid:-0}}" -gt 0 ] && echo "environ $(base64 <"/proc/$pid/environ" 2>/dev/null | tr -d '\\n')"
 """
 
@@ -50,11 +58,18 @@ def parse(lines: list[str]) -> tuple[ServiceState, dict[str, dict[str, str]]]:
     block: dict[str, str] = {}
     supervised = 0
     environment: dict[str, str] | None = None
+    runs_as = ""
+    foreign: dict[str, str] = {}
     for line in [*lines, ""]:
         if line.startswith("supervised "):
             supervised = int(line.split()[1])
         elif line.startswith("environ "):
             environment = _environment(base64.b64decode(line.partition(" ")[2])) or None
+        elif line.startswith("runs_as "):
+            runs_as = line.split()[1]
+        elif line.startswith("foreign "):
+            _, path, encoded = line.split(" ", 2)
+            foreign[path] = base64.b64decode(encoded).decode(errors="replace")
         elif "=" in line:
             key, _, value = line.partition("=")
             if key == "Id" and "Id" in block:
@@ -64,27 +79,26 @@ def parse(lines: list[str]) -> tuple[ServiceState, dict[str, dict[str, str]]]:
             units[block.get("Id", "")], block = block, {}
     if block:
         units[block.get("Id", "")] = block
-    return _service(units.get("ollama.service", {}), supervised, environment), units
-
-
-def _service(unit: dict[str, str], supervised: int, environment: dict[str, str] | None) -> ServiceState:
+    unit = units.get("ollama.service", {})
     active = unit.get("ActiveState", "inactive")
     if supervised and active != "active":
-        return ServiceState("supervised", "active", "", supervised, environment=environment)
-    return ServiceState(
+        there = ServiceState("supervised", "active", pid=supervised, runs_as=runs_as, environment=environment)
+        return there, units
+    there = ServiceState(
         load=unit.get("LoadState", "not-found"),
         active=active,
         enabled=unit.get("UnitFileState", ""),
         pid=int(unit.get("MainPID", "0") or 0),
+        runs_as=runs_as,
         needs_reload=unit.get("NeedDaemonReload") == "yes",
         fragment=unit.get("FragmentPath", ""),
-        drop_ins=tuple(shlex.split(unit.get("DropInPaths", ""))),
+        foreign_drop_ins=foreign,
         environment=environment,
     )
+    return there, units
 
 
 def _environment(raw: bytes) -> dict[str, str]:
-    pairs = (
-        entry.partition("=") for entry in raw.decode(errors="surrogateescape").split("\0") if "=" in entry
-    )
+    entries = raw.decode(errors="surrogateescape").split("\0")
+    pairs = (entry.partition("=") for entry in entries if "=" in entry)
     return {key: value for key, _, value in pairs}
