@@ -72,6 +72,7 @@ def converge() -> None:
     ollama.service(
         name="Service",
         environment=plan.service.environment,
+        secrets=plan.service.secrets,
         restart_because=plan.service.restart_because,
         scope=scope,
         models_dir=models_dir,

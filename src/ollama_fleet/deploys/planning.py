@@ -7,6 +7,7 @@ from pyinfra.api.host import Host
 from ollama_fleet.api.errors import ApiError
 from ollama_fleet.api.through import server_of
 from ollama_fleet.artifacts.names import ModelName
+from ollama_fleet.deploys.secrets import secrets_of
 from ollama_fleet.deploys.source import Source
 from ollama_fleet.planner.host_plan import HostPlan, plan_host
 from ollama_fleet.planner.layout import Layout
@@ -27,7 +28,8 @@ def plan_connected(host: Host, source: Source, spec: HostSpec) -> tuple[HostPlan
     """
     request = ProbeRequest(Layout.of(spec.scope, spec.models_dir))
     state, layout = probe(host, request)
-    plan = plan_host(spec, source.lock, source.insecure, source.templates, state, layout)
+    secrets = secrets_of(spec, source.fleet.folder)
+    plan = plan_host(spec, source.lock, source.insecure, source.templates, secrets, state, layout)
     if (
         state.loaded is None
         and state.service.active == "active"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from shlex import quote
 
+from pydantic import SecretStr
 from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
@@ -19,6 +20,7 @@ from ollama_fleet.planner.state import HostState
 @operation()
 def service(
     environment: Mapping[str, str],
+    secrets: Mapping[str, SecretStr] | None = None,
     restart_because: Sequence[str] = (),
     scope: Scope = "system",
     models_dir: str | None = None,
@@ -30,12 +32,15 @@ def service(
 
     Args:
         environment: variables the process must have.
+        secrets: the same for values that nobody may see.
         restart_because: what this run has changed of the things that the server reads.
         scope: for the whole system, or inside the account's home.
         models_dir: where models lie, if not in Ollama's default place (only read, to share one probe).
     """
     state, layout = look(scope, models_dir)
-    wanted = WantedService(layout, manager_of(state.platform, layout), environment, tuple(restart_because))
+    wanted = WantedService(
+        layout, manager_of(state.platform, layout), environment, secrets or {}, tuple(restart_because)
+    )
     if not wanted.differences(state) and not wanted.restart_because:
         host.noop("service ollama is enabled and running")
         return

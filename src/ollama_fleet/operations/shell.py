@@ -29,6 +29,14 @@ def write_file(path: str, content: bytes, *, mode: int, owner: str, group: str) 
     )
 
 
+def write_secret_file(path: str, content: bytes, *, mode: int, owner: str, group: str) -> StringCommand:
+    """As `write_file`, with the content on standard input: it is in no command line that others could list."""
+    lines = write_file(path, b"", mode=mode, owner=owner, group=group).replace(
+        "printf %s  | base64", "base64"
+    )
+    return StringCommand("set -e\n" + lines, _stdin=base64.b64encode(content).decode())
+
+
 def switch_link(path: str, target: str) -> str:
     """Point a link elsewhere in one step."""
     beside = f"{path}.fleet-new"

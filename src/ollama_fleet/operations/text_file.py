@@ -10,7 +10,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from ollama_fleet.operations.context import look, mark_changed
-from ollama_fleet.operations.shell import script, write_file
+from ollama_fleet.operations.shell import script, write_file, write_secret_file
 from ollama_fleet.planner.items.text_file import WantedFile, WantedLine
 from ollama_fleet.planner.layout import Scope
 
@@ -31,16 +31,23 @@ def files(
         models_dir: where models lie, if not in Ollama's default place.
     """
     state, _ = look(scope, models_dir)
+    different = [item for item in wanted if item.differences(state)]
     commands = [
         write_file(item.path, item.content, mode=item.mode, owner=item.owner, group=item.group)
-        for item in wanted
-        if item.differences(state)
+        for item in different
+        if not item.secret
     ]
     commands += [
         f"printf '%s\\n' {quote(item.line)} >>{quote(item.path)}" for item in lines if item.differences(state)
     ]
-    if not commands:
+    if not commands and not different:
         host.noop("files are as wanted")
         return
     mark_changed(host)
-    yield script(*commands)
+    for item in different:
+        if item.secret:
+            yield write_secret_file(
+                item.path, item.content, mode=item.mode, owner=item.owner, group=item.group
+            )
+    if commands:
+        yield script(*commands)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
-from pathlib import PurePosixPath
+
+from pydantic import SecretStr
 
 from ollama_fleet.artifacts.lock import Lock, NotLocked
 from ollama_fleet.artifacts.names import ModelName
@@ -13,6 +14,7 @@ from ollama_fleet.artifacts.releases import TARGETS
 from ollama_fleet.hardware.catalogue import candidates
 from ollama_fleet.planner.difference import Difference, Item
 from ollama_fleet.planner.errors import PlanError
+from ollama_fleet.planner.host_files import host_files
 from ollama_fleet.planner.items.account import WantedAccount
 from ollama_fleet.planner.items.directory import WantedDirectory
 from ollama_fleet.planner.items.firewall import ANYWHERE, WantedFirewall
@@ -20,7 +22,7 @@ from ollama_fleet.planner.items.model import WantedBase, WantedImport, WantedLoa
 from ollama_fleet.planner.items.release import Archive, WantedRelease
 from ollama_fleet.planner.items.service import WantedService, manager_of
 from ollama_fleet.planner.items.text_file import WantedFile, WantedLine
-from ollama_fleet.planner.layout import MARK, Layout
+from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.placement import Placement, place
 from ollama_fleet.planner.remarks import remarks
 from ollama_fleet.planner.render import RenderError, Templates
@@ -94,6 +96,7 @@ def plan_host(
     lock: Lock,
     insecure: frozenset[str],
     templates: Templates,
+    secrets: Mapping[str, SecretStr],
     state: HostState,
     layout: Layout,
 ) -> HostPlan:
@@ -104,6 +107,7 @@ def plan_host(
         lock: what names stand for.
         insecure: registries spoken to by plain HTTP.
         templates: unit, drop-in, profile, supervisor and Modelfiles.
+        secrets: values of the host's secret variables.
         state: what the probe read.
         layout: with the home directory filled in.
 
@@ -112,7 +116,7 @@ def plan_host(
         SpecErrors: a model's settings do not work out on the host's devices.
     """
     try:
-        return _plan(spec, lock, insecure, templates, state, layout)
+        return _plan(spec, lock, insecure, templates, secrets, state, layout)
     except NotLocked as error:
         raise PlanError(str(error)) from error
     except RenderError as error:
@@ -124,6 +128,7 @@ def _plan(
     lock: Lock,
     insecure: frozenset[str],
     templates: Templates,
+    secrets: Mapping[str, SecretStr],
     state: HostState,
     layout: Layout,
 ) -> HostPlan:
@@ -132,41 +137,17 @@ def _plan(
     placements = _placements(spec, lock, insecure, templates, state)
     environment = _environment(spec, release, layout)
     manager = manager_of(state.platform, layout)
-    binary = layout.command if release.adopted(state) else layout.binary
-    takes_over = _takes_over(state, layout)
-    values = {
-        "scope": layout.scope,
-        "binary": binary,
-        "service_user": layout.service_user,
-        "service_group": layout.service_group,
-        "environment": environment,
-        "environment_file": layout.environment,
-        "state": layout.state,
-        "takes_over": takes_over,
-    }
-    owner, group = (
-        ("root", "root") if layout.scope == "system" else (layout.service_user, layout.service_group)
+    files = host_files(
+        layout,
+        templates,
+        manager,
+        state,
+        binary=layout.command if release.adopted(state) else layout.binary,
+        environment=environment,
+        secrets=secrets,
     )
-
-    def rendered(path: str, template: str, mode: int = 0o644) -> WantedFile:
-        return WantedFile(path, templates.render(template, values).encode(), owner, group, mode)
-
-    if manager == "supervisor":
-        service_files = [rendered(layout.supervisor, "ollama-supervise.sh.j2", 0o700)]
-    else:
-        service_files = [] if takes_over else [rendered(layout.unit, "ollama.service.j2")]
-        service_files.append(rendered(layout.drop_in, "ollama-drop-in.conf.j2"))
-        service_files.append(rendered(layout.environment, "ollama-environment.j2", 0o600))
-    client = {key: environment[key] for key in ("OLLAMA_HOST", "OLLAMA_MODELS")}
-    profile = {
-        **values,
-        "environment": client,
-        "command_directory": str(PurePosixPath(layout.command).parent),
-    }
-    profile_text = templates.render("ollama-profile.sh.j2", profile).encode()
-    read_by_server: tuple[Item, ...] = (release, *service_files)
-    because = [item.kind for item in read_by_server if item.differences(state)]
-    bases = tuple(dict.fromkeys(placement.base for placement in placements))
+    read_by_server: tuple[Item, ...] = (release, *files.of_server)
+    because = dict.fromkeys(item.kind for item in read_by_server if item.differences(state))
     firewall = _firewall(spec, layout)
     return HostPlan(
         host=spec.name,
@@ -175,10 +156,10 @@ def _plan(
         directories=_directories(layout),
         firewall=firewall,
         release=release,
-        files=(*service_files, WantedFile(layout.profile, profile_text, owner, group)),
-        lines=_lines(layout),
-        service=WantedService(layout, manager, environment, tuple(dict.fromkeys(because))),
-        bases=bases,
+        files=(*files.of_server, *files.of_shells),
+        lines=files.lines,
+        service=WantedService(layout, manager, environment, secrets, tuple(because)),
+        bases=tuple(dict.fromkeys(placement.base for placement in placements)),
         models=tuple(placement.created for placement in placements),
         loaded=tuple(_loaded(spec, placement) for placement in placements if placement.preload),
         placements=placements,
@@ -222,14 +203,6 @@ def _environment(spec: HostSpec, release: WantedRelease, layout: Layout) -> dict
     return dict(sorted(environment.items()))
 
 
-def _takes_over(state: HostState, layout: Layout) -> bool:
-    """A unit that somebody else made stays as it is; our drop-in overrides what must be ours."""
-    there = state.files.get(layout.unit)
-    if there is not None and there.kind == "file":
-        return f"Written by {MARK}".encode() not in (there.content or b"")[:200]
-    return state.service.fragment not in ("", layout.unit) and state.service.load == "loaded"
-
-
 def _directories(layout: Layout) -> tuple[WantedDirectory, ...]:
     owner, group = layout.service_user, layout.service_group
     home = WantedDirectory(f"{layout.service_home}/.ollama", owner, group)
@@ -237,14 +210,6 @@ def _directories(layout: Layout) -> tuple[WantedDirectory, ...]:
     if layout.scope == "system":
         return (WantedDirectory(layout.state, "root", "root"), home, models)
     return (WantedDirectory(layout.state, owner, group), home, models)
-
-
-def _lines(layout: Layout) -> tuple[WantedLine, ...]:
-    if layout.login_profile is None:
-        return ()
-    return (
-        WantedLine(layout.login_profile, f'[ ! -r "{layout.profile}" ] || . "{layout.profile}"  # {MARK}'),
-    )
 
 
 def _firewall(spec: HostSpec, layout: Layout) -> WantedFirewall | None:

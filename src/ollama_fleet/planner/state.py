@@ -27,7 +27,9 @@ class FileState:
     target: str | None = None
     """Where a link points, as written in it."""
     content: bytes | None = None
-    """A regular file's bytes, where it is small enough to be read."""
+    """A regular file's bytes, where they are read at all."""
+    sha256: str | None = None
+    """Of a file that may hold secrets, which are not read: its hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,9 @@ class ServiceState:
     foreign_drop_ins: Mapping[str, str] = field(default_factory=dict)
     """Drop-ins of somebody else, path to text."""
     environment: Mapping[str, str] | None = None
-    """Of the running process; None where there is none or it may not be read."""
+    """Our variables in the running process; None where there is none or it may not be read."""
+    environment_hashes: Mapping[str, str] = field(default_factory=dict)
+    """The same for variables whose values may be secret: sha256 of the value."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ class ProbeRequest:
             layout.state,
             layout.service_home,
             f"{layout.service_home}/.ollama",
+            layout.environment,
             *self.contents(),
         ]
         found: dict[str, None] = {}
@@ -38,7 +39,7 @@ class ProbeRequest:
     def contents(self) -> list[str]:
         """Files whose bytes are compared."""
         layout = self.layout
-        files = [layout.unit, layout.drop_in, layout.environment, layout.profile, layout.supervisor]
+        files = [layout.unit, layout.drop_in, layout.profile, layout.supervisor]
         if layout.scope == "system":
             files += [layout.firewall_script, layout.firewall_unit]
         if layout.login_profile:

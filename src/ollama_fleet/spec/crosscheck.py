@@ -8,29 +8,30 @@ from typing import Any
 
 from ollama_fleet.spec import parameters, variables
 from ollama_fleet.spec.addresses import DEFAULT_LISTEN, LOCAL, IPNetwork, Listen
-from ollama_fleet.spec.errors import KeyPath, Position, SpecError, SpecErrors, Wrong, did_you_mean, show
+from ollama_fleet.spec.errors import KeyPath, Position, SpecError, SpecErrors, Wrong, show
 from ollama_fleet.spec.hosts import requests_of, variants_of
 from ollama_fleet.spec.merge import Merged
 from ollama_fleet.spec.model_request import ModelRequest
 from ollama_fleet.spec.names import CPU, canonical_model, is_file_base, pick_base
 from ollama_fleet.spec.reading import Reading
+from ollama_fleet.spec.secret import SecretReference
 from ollama_fleet.spec.values import ReleaseVersion
 from ollama_fleet.spec.yaml_source import Data
 
 
 def check_references(reading: Reading, gpu_names: Collection[str] | None) -> None:
     """Hosts, models and GPUs that are named and do not exist; also in sections that are wrong elsewhere."""
-    hosts, models = list(reading.written("hosts")), list(reading.written("models"))
+    hosts, models = reading.written("hosts"), reading.written("models")
     for name, group in reading.written("groups").items():
         for path, host in _words(group, "hosts", ("groups", name)):
             if host not in hosts:
-                hint = did_you_mean(host, hosts) or "add it below hosts"
+                hint = reading.guess(host, hosts) or "add it below hosts"
                 reading.add(path, f"the host {show(host)} is not defined", hint)
     for section in ("groups", "hosts"):
         for name, settings in reading.written(section).items():
             for path, model in _words(settings, "models", (section, name)):
                 if model not in models:
-                    hint = did_you_mean(model, models) or "add it below models"
+                    hint = reading.guess(model, models) or "add it below models"
                     is_key = not isinstance(path[-1], int)
                     reading.add(path, f"the model {show(model)} is not defined", hint, key=is_key)
     if gpu_names is not None:
@@ -54,8 +55,8 @@ def _check_gpus(reading: Reading, known: Collection[str]) -> None:
     for name, model in reading.written("models").items():
         named += [found for found in _words(model, "per_gpu", ("models", name)) if found[1] != CPU]
     for path, gpu in named:
-        if gpu not in known and not any(path == wrong for wrong, _ in reading.errors):
-            hint = did_you_mean(gpu, known)
+        if gpu not in known and not reading.covered(path):
+            hint = reading.guess(gpu, known)
             reading.add(path, f"{show(gpu)} is no known GPU", hint, key=not isinstance(path[-1], int))
 
 
@@ -149,7 +150,8 @@ class _HostCheck:
 
 
 def _check_release_reads(check: _HostCheck, version: ReleaseVersion) -> None:
-    environment: Mapping[str, str] = check.settings.get("env", {})
+    settings: Mapping[str, str | SecretReference] = check.settings.get("env", {})
+    environment = {name: value for name, value in settings.items() if isinstance(value, str)}
     for variable, value in environment.items():
         reason = variables.unread_by(variable, value, version)
         if reason is not None:
@@ -188,7 +190,8 @@ def _check_request(check: _HostCheck, request: ModelRequest, version: ReleaseVer
         try:
             resolved = request.for_devices(kinds)
         except SpecErrors as errors:
-            check.reading.errors.extend((("models", request.name), error) for error in errors.errors)
+            for error in errors.errors:
+                check.reading.note(("models", request.name), error)
             return
         if version is None:
             continue
@@ -199,7 +202,7 @@ def _check_request(check: _HostCheck, request: ModelRequest, version: ReleaseVer
                 position = Position(origin.line, origin.column)
                 hint = "remove it, or pin another release"
                 error = SpecError(origin.path, reason, hint, position, origin.file)
-                check.reading.errors.append((("models", request.name), error))
+                check.reading.note(("models", request.name), error)
 
 
 def check_hosts(reading: Reading, merged: Mapping[str, Merged]) -> None:

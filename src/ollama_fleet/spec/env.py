@@ -10,6 +10,7 @@ import re
 from urllib.parse import urlsplit
 
 from ollama_fleet.spec.errors import KeyPath, Wrong, WrongParts, did_you_mean, show
+from ollama_fleet.spec.secret import SecretReference, parse_reference
 from ollama_fleet.spec.values import check_text, parse_duration, parse_size
 from ollama_fleet.spec.variables import GONE, OWNED, VARIABLES, Kind, Variable
 
@@ -37,19 +38,21 @@ _BOOLEAN_WORDS = frozenset(
 _DEVICE = re.compile(r"-1|[0-9]{1,3}|(GPU|MIG)-[0-9A-Za-z/-]{4,80}")
 
 
-def parse_env(value: object) -> dict[str, str | None]:
-    """The variables as the server reads them; ``None`` stays, for it takes a variable back.
+def parse_env(value: object) -> dict[str, str | SecretReference | None]:
+    """The variables as the server reads them, or where their secret values are found.
+
+    ``None`` stays, for it takes a variable back.
 
     Raises WrongParts with all that is wrong.
     """
     if not isinstance(value, dict):
         raise Wrong(f"expected a map of variables, got {show(value)}", "write NAME: value below env")
-    rendered: dict[str, str | None] = {}
+    rendered: dict[str, str | SecretReference | None] = {}
     wrong: list[tuple[KeyPath, Wrong]] = []
     for name, setting in value.items():
         try:
             check_variable_name(name)
-            rendered[name] = None if setting is None else render_variable(name, setting)
+            rendered[name] = None if setting is None else _reference_or_text(name, setting)
         except Wrong as problem:
             wrong.append(((name,), problem))
     if wrong:
@@ -74,6 +77,16 @@ def check_variable_name(name: str) -> None:
         raise Wrong(f"{name} is no variable that Ollama reads", did_you_mean(name, known), of_key=True)
 
 
+def _reference_or_text(name: str, value: object) -> str | SecretReference:
+    reference = parse_reference(value) if isinstance(value, str) else None
+    if reference is None:
+        return render_variable(name, value)
+    variable = VARIABLES.get(name) or VARIABLES.get(name.upper())
+    if variable is not None and variable.kind is not Kind.URL:
+        raise Wrong(f"{name} is no secret", f"write {variable.kind.value}")
+    return reference
+
+
 def render_variable(name: str, value: object) -> str:
     """One value as text for the server's environment.
 
@@ -82,10 +95,11 @@ def render_variable(name: str, value: object) -> str:
     variable = VARIABLES.get(name) or VARIABLES.get(name.upper())
     if isinstance(value, str):
         check_text(value, most=4096)
-        if re.match(r"(env|file):", value):
-            raise Wrong("references to secrets are not supported yet")
         if _holds_password(value):
-            raise Wrong("a password stands in the URL", "what is in this file ends up in git; take it out")
+            raise Wrong(
+                "a password stands in the URL",
+                "this file ends up in git; write env:NAME or file:PATH",
+            )
     if variable is None:
         return _render_unknown(name, value)
     return _RENDER[variable.kind](variable, value)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -62,7 +61,7 @@ class SpecError:
         }
 
 
-class SpecErrors(Exception):  # noqa: N818 - the plural of SpecError
+class SpecErrors(Exception):
     """All mistakes found in one fleet file, in the order of the file."""
 
     def __init__(self, errors: Iterable[SpecError]) -> None:
@@ -77,8 +76,8 @@ class SpecErrors(Exception):  # noqa: N818 - the plural of SpecError
         return [error.as_json() for error in self.errors]
 
 
-class Wrong(ValueError):  # noqa: N818 - half an error: where it stands is still to be added
-    """A value that cannot be used, told without knowing where it stands; ``of_key`` where its key is meant."""
+class Wrong(ValueError):
+    """A value that cannot be used, told without its place; ``of_key`` where its key is what is wrong."""
 
     def __init__(self, message: str, hint: str | None = None, *, of_key: bool = False) -> None:
         super().__init__(message)
@@ -105,11 +104,7 @@ def show(value: object) -> str:
         return str(value)
     shortened = value if len(value) <= SHOWN_LENGTH else value[: SHOWN_LENGTH - 1] + "…"
     quoted = json.dumps(shortened, ensure_ascii=False)
-    return "".join(char if _printable(char) else json.dumps(char)[1:-1] for char in quoted)
-
-
-def _printable(char: str) -> bool:
-    return unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in quoted)
 
 
 def key_path(path: KeyPath) -> str:

@@ -14,6 +14,7 @@ from ollama_fleet.spec.addresses import IPNetwork, Listen
 from ollama_fleet.spec.env import parse_env
 from ollama_fleet.spec.errors import KeyPath, Wrong, WrongParts, did_you_mean, show
 from ollama_fleet.spec.parameters import PARAMETERS, Parameter, ParameterValue, parse_parameters
+from ollama_fleet.spec.secret import SecretReference
 from ollama_fleet.spec.values import Duration, ReleaseVersion
 from ollama_fleet.spec.variables import VARIABLES, Kind, Variable
 
@@ -150,12 +151,20 @@ class AlsoList:
         return {"anyOf": [names_only, handler(core_schema)]}
 
 
+_DURATION_SCHEMA = {
+    "anyOf": [
+        {"type": "integer"},
+        {"type": "string", "pattern": "^[-+]?([0-9]+|([0-9]*[.]?[0-9]*(ns|us|µs|μs|ms|s|m|h))+)$"},
+    ]
+}
+
+
 def _variable_schema(variable: Variable) -> dict[str, Any]:
     described: dict[str, Any] = {"description": f"{variable.about} Takes {variable.kind.value}."}
     types: dict[Kind, list[dict[str, Any]]] = {
         Kind.BOOLEAN: [{"type": "boolean"}, {"enum": [0, 1]}],
         Kind.COUNT: [{"type": "integer", "minimum": 0}],
-        Kind.DURATION: [{"type": ["string", "integer"]}],
+        Kind.DURATION: [_DURATION_SCHEMA],
         Kind.BYTES: [{"type": ["string", "integer"]}],
         Kind.MIB: [{"type": ["string", "integer"]}],
         Kind.WORDS: [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
@@ -218,14 +227,18 @@ Networks = Annotated[
 Address = Annotated[str, PlainValidator(addresses.parse_address), _schema("string", "^(@local|[^@ ]+)$")]
 ModelsDir = Annotated[str, PlainValidator(values.parse_models_dir), _schema("string", "^/")]
 ControllerPath = Annotated[str, PlainValidator(values.parse_controller_path), _schema("string")]
-UserName = Annotated[str, PlainValidator(names.parse_user), _schema("string")]
+UserName = Annotated[
+    str, PlainValidator(names.parse_user), _schema("string", "^[A-Za-z_][A-Za-z0-9._-]*(@[A-Za-z0-9.-]+)?$")
+]
 Version = Annotated[
     ReleaseVersion,
     PlainValidator(values.parse_release_version),
     _schema("string", r"^[0-9]+\.[0-9]+\.[0-9]+(-rc[0-9]+)?$"),
 ]
 Mirror = Annotated[str, PlainValidator(_mirror), _schema("string", "^(upstream$|https?://|file:///)")]
-Environment = Annotated[dict[str, str | None], PlainValidator(parse_env), WithJsonSchema(_ENV_SCHEMA)]
+Environment = Annotated[
+    dict[str, str | SecretReference | None], PlainValidator(parse_env), WithJsonSchema(_ENV_SCHEMA)
+]
 Parameters = Annotated[
     dict[str, ParameterValue | None], PlainValidator(parse_parameters), WithJsonSchema(_PARAMETERS_SCHEMA)
 ]
@@ -242,11 +255,11 @@ Context = Annotated[
     _schema("integer", minimum=4, maximum=LARGEST_CONTEXT),
 ]
 Layers = Annotated[int | str, PlainValidator(_layers), WithJsonSchema(_LAYERS_SCHEMA)]
-TemplateName = Annotated[str, PlainValidator(names.parse_template_name), _schema("string", r"^[A-Za-z0-9_]")]
-Prompt = Annotated[str, PlainValidator(_prompt), _schema("string")]
-KeepAlive = Annotated[
-    Duration, PlainValidator(values.parse_duration), WithJsonSchema({"type": ["string", "integer"]})
+TemplateName = Annotated[
+    str, PlainValidator(names.parse_template_name), _schema("string", "^[A-Za-z0-9_][A-Za-z0-9._-]*$")
 ]
+Prompt = Annotated[str, PlainValidator(_prompt), _schema("string")]
+KeepAlive = Annotated[Duration, PlainValidator(values.parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
 Percent = Annotated[int, PlainValidator(_integer(0, 100)), _schema("integer", minimum=0, maximum=100)]
 
 
@@ -288,5 +301,7 @@ GroupKey = Annotated[str, AfterValidator(names.parse_group_name), _schema("strin
 ModelKey = Annotated[str, AfterValidator(names.parse_model_name), _schema("string", _MODEL)]
 GpuKey = Annotated[str, AfterValidator(names.parse_gpu_name), _schema("string", _GPU)]
 QuantizationKey = Annotated[str, AfterValidator(names.parse_quantization), _schema("string")]
-RegistryKey = Annotated[str, AfterValidator(names.parse_registry_name), _schema("string")]
+RegistryKey = Annotated[
+    str, AfterValidator(names.parse_registry_name), _schema("string", "^[a-z0-9_][a-z0-9_.-]*(:[0-9]+)?$")
+]
 AskedModels = BeforeValidator(_asked_models)

@@ -102,7 +102,7 @@ def _fleet(document: Document, folder: Path, gpu_names: Collection[str] | None) 
         check_host(reading, name, settings)
     check_hosts(reading, merged)
     if reading.errors:
-        raise SpecErrors(error for _, error in reading.errors)
+        raise SpecErrors(reading.errors)
     return Fleet(
         file=document.file,
         folder=folder,

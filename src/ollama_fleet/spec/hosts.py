@@ -13,6 +13,7 @@ from ollama_fleet.spec.merge import Layer, Merged, Origin, merge, origin_of, wri
 from ollama_fleet.spec.model import Host
 from ollama_fleet.spec.model_request import ModelRequest
 from ollama_fleet.spec.reading import Reading
+from ollama_fleet.spec.secret import SecretReference
 from ollama_fleet.spec.values import ReleaseVersion
 
 
@@ -60,6 +61,7 @@ class HostSpec:
     listen: Listen
     models_dir: str | None
     env: Mapping[str, str]
+    secrets: Mapping[str, SecretReference]
     allow_from: tuple[IPNetwork, ...]
     firewall_backend: Literal["auto", "ufw", "nftables"]
     expose: bool
@@ -104,6 +106,7 @@ def build_host(reading: Reading, name: str, merged: Merged, folder: str) -> Host
     """The host out of its merged settings; ``folder`` is what relative paths of the file are relative to."""
     settings: Mapping[str, Any] = merged.settings
     firewall = settings.get("firewall", {})
+    environment: Mapping[str, str | SecretReference] = settings.get("env", {})
     release = settings["release"]
     source = release.get("source", "upstream")
     fetched_by = "controller" if source.startswith("file:") else "host"
@@ -117,7 +120,10 @@ def build_host(reading: Reading, name: str, merged: Merged, folder: str) -> Host
         arch=settings.get("arch"),
         listen=settings.get("listen", DEFAULT_LISTEN),
         models_dir=settings.get("models_dir"),
-        env=MappingProxyType(dict(settings.get("env", {}))),
+        env=MappingProxyType({name: value for name, value in environment.items() if isinstance(value, str)}),
+        secrets=MappingProxyType(
+            {name: value for name, value in environment.items() if isinstance(value, SecretReference)}
+        ),
         allow_from=firewall.get("allow_from", ()),
         firewall_backend=firewall.get("backend", "auto"),
         expose=settings.get("expose", False),

@@ -220,7 +220,9 @@ class FleetFile(Section):
     groups: dict[fields.GroupKey, Group] | None = Field(
         None, description="Hosts that share settings and models."
     )
-    hosts: dict[fields.HostKey, Host | None] = Field(description="The machines, by name.")
+    hosts: dict[fields.HostKey, Host | None] = Field(
+        description="The machines, by name.", json_schema_extra={"minProperties": 1}
+    )
     registries: dict[fields.RegistryKey, Registry | None] | None = Field(
         None, description="Registries that need settings, by HOST or HOST:PORT."
     )

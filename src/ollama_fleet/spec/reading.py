@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -15,6 +15,9 @@ from ollama_fleet.spec.model import Defaults, FleetFile, Group, Host, Model, Reg
 from ollama_fleet.spec.yaml_source import Data, Document
 
 S = TypeVar("S", bound=Section)
+
+MOST_GUESSES = 200
+"""Mistakes of one file for which the nearest right word is looked for."""
 
 _MEANT = {
     "options": "parameters",
@@ -62,7 +65,10 @@ class Reading:
     hosts: dict[str, Host] = field(default_factory=dict)
     registries: dict[str, Registry] = field(default_factory=dict)
     prune: bool | str = "report"
-    errors: list[tuple[KeyPath, SpecError]] = field(default_factory=list)
+    errors: list[SpecError] = field(default_factory=list)
+    _guesses: int = 0
+    _wrong: set[KeyPath] = field(default_factory=set)
+    _above_wrong: set[KeyPath] = field(default_factory=set)
 
     def written(self, section: str) -> Mapping[str, Data]:
         """The names that a map of the root holds as written, right or wrong."""
@@ -72,31 +78,47 @@ class Reading:
 
     def broken(self, *path: str | int) -> bool:
         """Whether something at, below or above a place is wrong."""
-        return any(wrong[: len(path)] == path or path[: len(wrong)] == wrong for wrong, _ in self.errors)
+        return path in self._above_wrong or self.covered(path)
+
+    def covered(self, path: KeyPath) -> bool:
+        """Whether a mistake was told at a place or above it, so that it need not be told again."""
+        return any(path[:length] in self._wrong for length in range(len(path) + 1))
+
+    def guess(self, word: str, candidates: Iterable[str]) -> str | None:
+        """A hint at the nearest word; not for ever, as looking for it among thousands takes milliseconds."""
+        self._guesses += 1
+        return did_you_mean(word, candidates) if self._guesses <= MOST_GUESSES else None
 
     def add(self, path: KeyPath, message: str, hint: str | None = None, *, key: bool = False) -> None:
         """Note a mistake."""
-        self.errors.append((path, self.document.error(path, message, hint, key=key)))
+        self.note(path, self.document.error(path, message, hint, key=key))
+
+    def note(self, path: KeyPath, error: SpecError) -> None:
+        """Note a mistake that belongs to a place of the file and may be told at another."""
+        self.errors.append(error)
+        self._wrong.add(path)
+        self._above_wrong.update(path[:length] for length in range(len(path)))
 
 
 def read(document: Document) -> Reading:
     """Read every section; what is wrong is in ``errors`` and its section is left out."""
     reading = Reading(document)
-    reading.errors.extend(document.problems)
+    for place, problem in document.problems:
+        reading.note(place, problem)
     if not isinstance(document.data, dict):
         what = "the file is empty" if document.data is None else f"expected a map, got {show(document.data)}"
         reading.add((), what, "begin with `version: 1` and `hosts:`")
         return reading
-    reading.errors.extend(refusals(document))
+    for place, problem in refusals(document):
+        reading.note(place, problem)
     if document.data.get("hosts") == {}:
         reading.add(("hosts",), "there are no hosts", "write the machines below hosts:", key=True)
-    known = {path for path, _ in reading.errors}
     try:
         FleetFile.model_validate(document.data)
     except ValidationError as error:
-        for path, wrong, at_key in _mistakes(error, document.data):
-            if not any(path[:length] in known for length in range(1, len(path) + 1)):
-                reading.add(path, wrong.message, wrong.hint, key=at_key)
+        new = [mistake for mistake in _mistakes(error, document) if not reading.covered(mistake[0])]
+        for path, wrong, at_key in new:
+            reading.add(path, wrong.message, wrong.hint, key=at_key)
     _fill(reading)
     return reading
 
@@ -128,12 +150,12 @@ def _fill(reading: Reading) -> None:
         reading.prune = prune
 
 
-def _mistakes(error: ValidationError, data: Data) -> list[tuple[KeyPath, Wrong, bool]]:
+def _mistakes(error: ValidationError, document: Document) -> list[tuple[KeyPath, Wrong, bool]]:
     """What pydantic found as (path, what is wrong, whether the key is meant)."""
     found: list[tuple[KeyPath, Wrong, bool]] = []
     for item in error.errors(include_url=False):
         path: KeyPath = item["loc"]
-        at_key = path[-1:] == ("[key]",)
+        at_key = path[-1:] == ("[key]",) and path not in document.keys  # the mark of a wrong key, not a key
         if at_key:
             path = path[:-1]
         problem = item.get("ctx", {}).get("error")

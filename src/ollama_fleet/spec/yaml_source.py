@@ -7,15 +7,14 @@ is given twice is an error. Merge keys (``<<``) and aliases work; what they expa
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
 from ollama_fleet.spec.errors import KeyPath, Position, SpecError, SpecErrors, key_path, show
+from ollama_fleet.spec.plain_scalars import read_plain
 
 MAX_BYTES = 1 << 20
 """Largest file that is read: 1 MiB, some ten thousand hosts."""
@@ -26,16 +25,9 @@ MAX_DEPTH = 24
 
 Data = None | bool | int | float | str | list["Data"] | dict[str, "Data"]
 
-_PLAIN = "\0plain"  # no document can spell this tag, so it marks the scalars that were written without quotes
+_PLAIN = "\0plain"  # marks scalars without quotes and tag; no tag of YAML
+_BESIDE = "\0beside"  # a key that no map holds
 _TAG = "tag:yaml.org,2002:"
-_NULL = frozenset({"", "~", "null", "Null", "NULL"})
-_TRUE = frozenset({"true", "True", "TRUE"})
-_FALSE = frozenset({"false", "False", "FALSE"})
-_BOOLEAN_ELSEWHERE = frozenset({"yes", "Yes", "YES", "on", "On", "ON", "no", "No", "NO", "off", "Off", "OFF"})
-_INT = re.compile(r"[-+]?[0-9]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_OCTAL_ELSEWHERE = re.compile(r"[-+]?0[0-9]+")
-_LONGEST_NUMBER = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +39,7 @@ class Document:
     values: Mapping[KeyPath, Position] = field(repr=False)
     keys: Mapping[KeyPath, Position] = field(repr=False)
     problems: tuple[tuple[KeyPath, SpecError], ...] = ()
+    """Each with the path of the data that it spoils."""
 
     def position(self, path: KeyPath, *, key: bool = False) -> Position | None:
         """Where a value (or its key) stands; for what is not in the file, where its nearest parent stands."""
@@ -150,7 +143,8 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise yaml.composer.ComposerError(None, None, "nested too deeply", self.get_mark())
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "nested too deeply", event.start_mark)
         try:
             return super().compose_node(parent, index)
         finally:
@@ -194,7 +188,7 @@ class _Builder:
 
     def _expect_tag(self, node: yaml.Node, kind: str, path: KeyPath) -> None:
         if node.tag != _TAG + kind:
-            self._problem(path, _start(node), f"the tag {show(node.tag)} means nothing here", "remove it")
+            self._problem(path, _start(node), f"the tag {_tag(node)} means nothing here", "remove it")
 
     def _map(self, node: yaml.Node, path: KeyPath) -> dict[str, Data]:
         own: dict[str, yaml.Node] = {}
@@ -210,7 +204,7 @@ class _Builder:
             if key in own:
                 first = positions[key]
                 message = f"given twice; the first is in line {first.line}"
-                self._problem((*path, key), _start(key_node), message, None)
+                self._problem((*path, key), _start(key_node), message, None, beside=True)
                 continue
             own[key], positions[key] = value_node, _start(key_node)
         for key, value_node, position in merged:
@@ -241,64 +235,48 @@ class _Builder:
             elif (key := self._key(key_node, path)) is not None:
                 self._count += 1
                 found.append((key, value_node, _start(key_node)))
-        seen: dict[Hashable, None] = {}
-        return [entry for entry in found + later if not (entry[0] in seen or seen.setdefault(entry[0]))]
+        first: dict[str, tuple[str, yaml.Node, Position]] = {}
+        for entry in found + later:
+            first.setdefault(entry[0], entry)
+        return list(first.values())
 
     def _key(self, node: yaml.Node, path: KeyPath) -> str | None:
         if not isinstance(node, yaml.ScalarNode):
-            self._problem(path, _start(node), "a key must be a word", None)
+            self._problem(path, _start(node), "a key must be a word", None, beside=True)
             return None
         if node.tag == _PLAIN:
-            _, ambiguous = _plain(node.value)
-            if ambiguous or not isinstance(_plain(node.value)[0], str):
+            value, doubt = read_plain(node.value)
+            if doubt or not isinstance(value, str):
                 message = f"the key {show(node.value)} is not read as a word"
-                self._problem(path, _start(node), message, "put it in quotes")
+                self._problem(path, _start(node), message, "put it in quotes", beside=True)
                 return None
         elif node.tag != _TAG + "str":
-            self._problem(path, _start(node), f"the tag {show(node.tag)} means nothing here", "remove it")
+            self._problem(path, _start(node), f"the tag {_tag(node)} means nothing here", "remove it")
             return None
         return str(node.value)
 
     def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Data:
         if node.tag == _PLAIN:
-            value, ambiguous = _plain(node.value)
-            if ambiguous:
-                self._problem(path, _start(node), *ambiguous)
+            value, doubt = read_plain(node.value)
+            if doubt:
+                self._problem(path, _start(node), *doubt)
             return value
         if node.tag != _TAG + "str":
-            self._problem(path, _start(node), f"the tag {show(node.tag)} means nothing here", "remove it")
+            self._problem(path, _start(node), f"the tag {_tag(node)} means nothing here", "remove it")
         return str(node.value)
 
-    def _problem(self, path: KeyPath, position: Position, message: str, hint: str | None) -> None:
-        self.problems.append((path, SpecError(key_path(path), message, hint, position, self.file)))
+    def _problem(
+        self, path: KeyPath, position: Position, message: str, hint: str | None, *, beside: bool = False
+    ) -> None:
+        """Note a mistake; one ``beside`` the data at a path does not stop that data from being looked at."""
+        place = (*path, _BESIDE) if beside else path
+        self.problems.append((place, SpecError(key_path(path), message, hint, position, self.file)))
+
+
+def _tag(node: yaml.Node) -> str:
+    return show(node.tag.replace(_TAG, "!!", 1))
 
 
 def _start(node: yaml.Node) -> Position:
     mark = node.start_mark
     return Position(mark.line + 1, mark.column + 1)
-
-
-def _plain(text: str) -> tuple[Data, tuple[str, str] | None]:
-    """The value of an unquoted scalar, and (message, hint) where it cannot be told for sure."""
-    if text in _NULL:
-        return None, None
-    if text in _TRUE or text in _FALSE:
-        return text in _TRUE, None
-    if (doubt := _doubt(text)) is not None:
-        return text, doubt
-    if _INT.fullmatch(text):
-        return int(text), None
-    return (float(text) if _FLOAT.fullmatch(text) else text), None
-
-
-def _doubt(text: str) -> tuple[str, str] | None:
-    quotes = "put it in quotes if it is text"
-    if text in _BOOLEAN_ELSEWHERE:
-        truth = "true" if text.lower() in {"yes", "on"} else "false"
-        message = f"{show(text)} is a boolean to some YAML readers and a word to others"
-        return message, f'write {truth}, or "{text}" in quotes if the word is meant'
-    if _OCTAL_ELSEWHERE.fullmatch(text):
-        return f"{show(text)} is an octal number to some YAML readers", f"drop the leading zero, or {quotes}"
-    if _FLOAT.fullmatch(text) and (len(text) > _LONGEST_NUMBER or math.isinf(float(text))):
-        return f"{show(text)} is too large for a number", quotes
-    return None

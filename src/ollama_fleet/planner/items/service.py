@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from pydantic import SecretStr
 
 from ollama_fleet.planner.difference import Difference, compare
 from ollama_fleet.planner.layout import Layout
@@ -26,6 +29,10 @@ def manager_of(platform: Platform, layout: Layout) -> Manager:
     return "supervisor"
 
 
+def _hash(value: str) -> str:
+    return hashlib.sha256(value.encode()).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class WantedService:
     """`ollama.service`, enabled and running with exactly these variables among its environment."""
@@ -33,6 +40,8 @@ class WantedService:
     layout: Layout
     manager: Manager
     environment: Mapping[str, str]
+    """Variables whose values anybody may see."""
+    secrets: Mapping[str, SecretStr]
     restart_because: tuple[str, ...] = field(default=())
     """Items the server reads that are about to change."""
     kind: str = "service"
@@ -56,5 +65,9 @@ class WantedService:
             found += compare("runs as", self.layout.service_user, there.runs_as)
         if there.active == "active" and there.environment is not None:
             for key, value in self.environment.items():
-                found += compare(f"{key} in effect", value, there.environment.get(key))
+                if there.environment_hashes.get(key) != _hash(value):
+                    found += compare(f"{key} in effect", value, there.environment.get(key))
+            for key, secret in self.secrets.items():
+                if there.environment_hashes.get(key) != _hash(secret.get_secret_value()):
+                    found.append(Difference(f"{key} in effect", "as referenced", "another value"))
         return found

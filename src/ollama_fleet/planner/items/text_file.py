@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
 
 from ollama_fleet.planner.difference import Difference, compare
-from ollama_fleet.planner.state import HostState
+from ollama_fleet.planner.state import FileState, HostState
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,10 +14,12 @@ class WantedFile:
     """A regular file with exactly this content."""
 
     path: str
-    content: bytes
+    content: bytes = field(repr=False)
     owner: str
     group: str
     mode: int = 0o644
+    secret: bool = False
+    """Its content is in no command, log or process list; on the host only its hash is read."""
     kind: str = "file"
 
     @property
@@ -31,10 +34,15 @@ class WantedFile:
             return [Difference("file", "present", "absent")]
         return [
             *compare("kind", "file", there.kind),
-            *compare("content", "as rendered", "as rendered" if there.content == self.content else "altered"),
+            *compare("content", "as rendered", "as rendered" if self._is_same(there) else "altered"),
             *compare("owner", f"{self.owner}:{self.group}", f"{there.owner}:{there.group}"),
             *compare("mode", f"{self.mode:04o}", f"{there.mode:04o}"),
         ]
+
+    def _is_same(self, there: FileState) -> bool:
+        if self.secret:
+            return there.sha256 == hashlib.sha256(self.content).hexdigest()
+        return there.content == self.content
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 from ollama_fleet.planner.state import FileKind, FileState
 from ollama_fleet.probe.request import ProbeRequest
@@ -17,7 +18,8 @@ KINDS: dict[str, FileKind] = {
 
 
 def script(request: ProbeRequest) -> str:
-    """One `stat` for all paths; then the small files' content."""
+    """One `stat` for all paths; then the small files' content, but of one that may hold secrets the hash."""
+    secret = request.layout.environment
     contents = "\n".join(
         f'[ -f {word(path)} ] && [ -r {word(path)} ] && echo "content {index} $(base64 <{word(path)} | tr -d "\\n")"'
         for index, path in enumerate(request.contents())
@@ -25,6 +27,7 @@ def script(request: ProbeRequest) -> str:
     return f"""
 stat -c 'stat %a %U %G %F|%n' {words(request.paths())} 2>/dev/null
 {contents}
+[ -f {word(secret)} ] && [ -r {word(secret)} ] && echo "sha256 $(sha256sum <{word(secret)} | cut -c1-64)"
 """
 
 
@@ -32,6 +35,7 @@ def parse(lines: list[str], request: ProbeRequest) -> dict[str, FileState]:
     """Return the paths that exist."""
     stats: dict[str, FileState] = {}
     contents: dict[str, bytes] = {}
+    hashes: dict[str, str] = {}
     paths = request.contents()
     for line in lines:
         tag, _, rest = line.partition(" ")
@@ -39,10 +43,12 @@ def parse(lines: list[str], request: ProbeRequest) -> dict[str, FileState]:
             facts, _, path = rest.partition("|")
             mode, owner, group, kind = facts.split(" ", 3)
             stats[path] = FileState(KINDS.get(kind, "other"), int(mode, 8), owner, group)
+        elif tag == "sha256":
+            hashes[request.layout.environment] = rest
         elif tag == "content":
             index, _, encoded = rest.partition(" ")
             contents[paths[int(index)]] = base64.b64decode(encoded)
     return {
-        path: FileState(there.kind, there.mode, there.owner, there.group, content=contents.get(path))
+        path: replace(there, content=contents.get(path), sha256=hashes.get(path))
         for path, there in stats.items()
     }

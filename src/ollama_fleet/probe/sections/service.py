@@ -22,6 +22,8 @@ NEIGHBOURS = ("nftables.service", "firewalld.service", "ollama-fleet-firewall.se
 """Other units whose state the firewall section needs; asked for in the same call."""
 
 
+HARMLESS = "OLLAMA_*|CUDA_*|HIP_*|ROCR_*|HSA_*|GPU_*|GGML_*|LLAMA_ARG_*"
+"""Variables whose values are never secret; of all others only a hash leaves the host."""
 LARGEST_DROP_IN = 65536
 """Bytes that are read of a drop-in of somebody else."""
 
@@ -48,7 +50,18 @@ if [ -n "$supervised" ] && [ -r "/proc/$supervised/environ" ]; then
   [ "${{pid:-0}}" -gt 0 ] || pid=$supervised
 fi
 [ "${{pid:-0}}" -gt 0 ] && echo "runs_as $(stat -c %U "/proc/$pid")"
-[ "${{pid:-0}}" -gt 0 ] && echo "environ $(base64 <"/proc/$pid/environ" 2>/dev/null | tr -d '\\n')"
+[ "${{pid:-0}}" -gt 0 ] && [ -r "/proc/$pid/environ" ] && {{
+  echo environment
+  names=" $(sed -n 's/^\\([A-Za-z_][A-Za-z0-9_]*\\)=.*/\\1/p' {word(layout.environment)} 2>/dev/null | tr '\\n' ' ')"
+  tr '\\0' '\\n' <"/proc/$pid/environ" | while IFS= read -r line; do
+    name=${{line%%=*}}
+    case $names in *" $name "*) ;; *) continue ;; esac
+    case $name in
+      {HARMLESS}) printf 'plain %s\\n' "$line" ;;
+      *) echo "hashed $name $(printf %s "${{line#*=}}" | sha256sum | cut -c1-64)" ;;
+    esac
+  done
+}}
 """
 
 
@@ -58,13 +71,20 @@ def parse(lines: list[str]) -> tuple[ServiceState, dict[str, dict[str, str]]]:
     block: dict[str, str] = {}
     supervised = 0
     environment: dict[str, str] | None = None
+    hashes: dict[str, str] = {}
     runs_as = ""
     foreign: dict[str, str] = {}
     for line in [*lines, ""]:
         if line.startswith("supervised "):
             supervised = int(line.split()[1])
-        elif line.startswith("environ "):
-            environment = _environment(base64.b64decode(line.partition(" ")[2])) or None
+        elif line == "environment":
+            environment = {}
+        elif line.startswith("plain ") and environment is not None:
+            name, _, value = line.removeprefix("plain ").partition("=")
+            environment[name] = value
+        elif line.startswith("hashed "):
+            _, name, digest = line.split(" ")
+            hashes[name] = digest
         elif line.startswith("runs_as "):
             runs_as = line.split()[1]
         elif line.startswith("foreign "):
@@ -81,24 +101,17 @@ def parse(lines: list[str]) -> tuple[ServiceState, dict[str, dict[str, str]]]:
         units[block.get("Id", "")] = block
     unit = units.get("ollama.service", {})
     active = unit.get("ActiveState", "inactive")
-    if supervised and active != "active":
-        there = ServiceState("supervised", "active", pid=supervised, runs_as=runs_as, environment=environment)
-        return there, units
+    supervising = bool(supervised) and active != "active"
     there = ServiceState(
-        load=unit.get("LoadState", "not-found"),
-        active=active,
+        load="supervised" if supervising else unit.get("LoadState", "not-found"),
+        active="active" if supervising else active,
         enabled=unit.get("UnitFileState", ""),
-        pid=int(unit.get("MainPID", "0") or 0),
+        pid=supervised if supervising else int(unit.get("MainPID", "0") or 0),
         runs_as=runs_as,
         needs_reload=unit.get("NeedDaemonReload") == "yes",
         fragment=unit.get("FragmentPath", ""),
         foreign_drop_ins=foreign,
         environment=environment,
+        environment_hashes=hashes,
     )
     return there, units
-
-
-def _environment(raw: bytes) -> dict[str, str]:
-    entries = raw.decode(errors="surrogateescape").split("\0")
-    pairs = (entry.partition("=") for entry in entries if "=" in entry)
-    return {key: value for key, _, value in pairs}

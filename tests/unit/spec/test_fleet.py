@@ -1,0 +1,226 @@
+"""A fleet file as the rest of the program sees it."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from ollama_fleet.spec.errors import SpecErrors
+from ollama_fleet.spec.fleet import Fleet, load_fleet
+
+EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
+
+RACK = """\
+version: 1
+release: {version: 0.30.2}
+defaults:
+  listen: 0.0.0.0:11434
+  env: {OLLAMA_KEEP_ALIVE: 24h, OLLAMA_FLASH_ATTENTION: true}
+  firewall: {allow_from: [192.168.1.0/24, "fd00::/8"]}
+  ssh: {user: deploy, key: keys/id}
+models:
+  small: {from: "qwen3:1.7b", num_ctx: 4096}
+  large:
+    from: deepseek-r1:32b
+    variants: {IQ3_M: "hf.co/o/n:IQ3_M"}
+    num_ctx: 8192
+    quantization: IQ3_M
+    preload: true
+    keep_alive: -1
+groups:
+  rack: {hosts: [b, a], models: [large]}
+  late: {hosts: [b], release: {version: 0.24.0}, firewall: {allow_from: [10.0.0.0/8]}}
+hosts:
+  b: {address: 10.0.0.2, gpus: [rtx-4090, rtx-4090], ssh: {port: 2222}}
+  a:
+    models: {small: {num_ctx: 100}}
+  c: {address: "@local", listen: null, models: [small, large]}
+registries:
+  mirror.lan:5000: {insecure: true}
+"""
+
+
+@pytest.fixture(scope="module")
+def rack() -> Fleet:
+    return Fleet.parse(RACK, folder="/work")
+
+
+def test_hosts_stand_in_the_order_of_the_file(rack: Fleet) -> None:
+    assert [host.name for host in rack.hosts] == ["b", "a", "c"]
+    assert rack.groups == {"rack": ("b", "a"), "late": ("b",)}
+    assert rack.host("b").groups == ("rack", "late")
+
+
+def test_how_hosts_are_reached(rack: Fleet) -> None:
+    b, a, c = rack.hosts
+    assert (b.address, b.connector, b.ssh.user, b.ssh.port) == ("10.0.0.2", "ssh", "deploy", 2222)
+    assert (a.address, a.ssh.port) == ("a", None)
+    assert a.ssh.key == "/work/keys/id"
+    assert c.connector == "local"
+
+
+def test_lists_replace_and_maps_merge(rack: Fleet) -> None:
+    assert rack.host("b").allow_from == (ip_network("10.0.0.0/8"),)
+    assert rack.host("a").allow_from == (ip_network("192.168.1.0/24"), ip_network("fd00::/8"))
+    assert rack.host("b").env == {"OLLAMA_KEEP_ALIVE": "24h", "OLLAMA_FLASH_ATTENTION": "1"}
+
+
+def test_null_returns_to_the_default(rack: Fleet) -> None:
+    assert str(rack.host("c").listen) == "127.0.0.1:11434"
+    assert "listen" not in rack.host("c").origin
+
+
+def test_releases(rack: Fleet) -> None:
+    assert str(rack.host("a").release.version) == "0.30.2"
+    assert str(rack.host("b").release.version) == "0.24.0"
+    assert rack.host("b").origin["release.version"].line == 19
+    assert (rack.host("a").release.source, rack.host("a").release.download) == ("upstream", "host")
+
+
+def test_models_of_groups_and_host_add_up(rack: Fleet) -> None:
+    assert [model.name for model in rack.host("a").models] == ["large", "small"]
+    assert [model.name for model in rack.host("b").models] == ["large"]
+    assert [model.name for model in rack.host("c").models] == ["small", "large"]
+    assert rack.host("a").model("small").for_devices([]).num_ctx == 100
+    assert rack.host("c").model("small").for_devices([]).num_ctx == 4096
+
+
+def test_who_asked_for_a_model(rack: Fleet) -> None:
+    assert rack.host("a").model("large").asked_at.path == "groups.rack.models[0]"
+    assert rack.host("a").model("small").asked_at.line == 23
+    assert rack.host("c").model("large").asked_at.path == "hosts.c.models[1]"
+
+
+def test_a_resolved_model(rack: Fleet) -> None:
+    model = rack.host("b").model("large").for_devices(["rtx-4090"])
+
+    assert model.base == "hf.co/o/n:IQ3_M"
+    assert model.from_ == "deepseek-r1:32b"
+    assert not model.is_file
+    assert model.preload
+    assert model.keep_alive is not None
+    assert model.keep_alive.seconds == -1
+    assert model.modelfile == "default"
+    assert (model.system, model.template) == (None, None)
+
+
+def test_defaults_of_what_is_not_said(rack: Fleet) -> None:
+    a = rack.host("a")
+    assert (a.scope, a.os, a.arch, a.models_dir, a.sudo, a.expose) == (
+        "system",
+        "linux",
+        None,
+        None,
+        False,
+        False,
+    )
+    assert a.firewall_backend == "auto"
+    assert a.gpus == "auto"
+    assert rack.prune == "report"
+    assert rack.registries["mirror.lan:5000"].insecure
+
+
+def test_the_group_that_asked_first_is_named_where_the_host_only_overrides() -> None:
+    text = RACK.replace("models: {small: {num_ctx: 100}}", "models: {large: {num_ctx: 100}}")
+
+    request = Fleet.parse(text).host("a").model("large")
+    assert request.asked_at.path == "groups.rack.models[0]"
+    assert request.for_devices([]).num_ctx == 100
+
+
+def test_release_of_the_fleet_is_below_defaults() -> None:
+    text = RACK.replace(
+        "defaults:\n", "defaults:\n  release: {version: 0.31.0, source: 'https://mirror.lan/o'}\n"
+    )
+
+    release = Fleet.parse(text).host("b").release
+    assert (str(release.version), release.source) == ("0.24.0", "https://mirror.lan/o")
+    assert str(Fleet.parse(text).host("a").release.version) == "0.31.0"
+
+
+def test_what_is_exposed_in_so_many_words_may_be_open() -> None:
+    text = "version: 1\nrelease: {version: 0.30.2}\nhosts: {a: {listen: '0.0.0.0:11434', expose: true}}\n"
+
+    host = Fleet.parse(text).host("a")
+    assert (host.expose, host.allow_from) == (True, ())
+
+
+def test_a_group_that_cannot_be_read_leads_to_no_other_mistakes_of_its_hosts() -> None:
+    text = RACK.replace("\n  firewall: {allow", "\n  #").replace(
+        "large]}\n  late", "large], sudo: 1}\n  late"
+    )
+    text = text.replace("  c: {address", "  c: {expose: true, address")
+
+    with pytest.raises(SpecErrors) as caught:
+        Fleet.parse(text)
+
+    assert [error.path for error in caught.value.errors] == ["groups.rack.sudo"]
+
+
+def test_select_takes_hosts_and_groups_and_keeps_the_order_of_the_file(rack: Fleet) -> None:
+    assert [host.name for host in rack.select([])] == ["b", "a", "c"]
+    assert [host.name for host in rack.select(["c", "late"])] == ["b", "c"]
+    with pytest.raises(SpecErrors, match='"rac" is no host or group; did you mean "rack"'):
+        rack.select(["rac"])
+
+
+def test_a_directory_of_releases_is_fetched_by_the_controller() -> None:
+    text = "version: 1\nrelease: {version: 0.30.2, source: 'file:///srv/x'}\nhosts: {a: }\n"
+
+    release = Fleet.parse(text).host("a").release
+    assert (release.source, release.download) == ("file:///srv/x", "controller")
+
+
+def test_a_mistake_in_one_place_does_not_hide_those_in_others() -> None:
+    wrong = RACK.replace("gpus: [rtx-4090, rtx-4090]", "gpus: [rtx-4091]").replace("[b, a]", "[b, aa]")
+    wrong = wrong.replace("10.0.0.0/8", "0.0.0.0/0").replace("from: deepseek-r1:32b", "form: x")
+
+    with pytest.raises(SpecErrors) as caught:
+        Fleet.parse(wrong, ["rtx-4090"])
+
+    assert [error.position.line for error in caught.value.errors if error.position] == [10, 11, 18, 19, 21]
+
+
+def test_errors_for_programs() -> None:
+    with pytest.raises(SpecErrors) as caught:
+        Fleet.parse(RACK.replace("qwen3:1.7b", "qwen3@x"), file="dir/fleet.yaml")
+
+    assert json.loads(json.dumps(caught.value.as_json())) == [
+        {
+            "file": "dir/fleet.yaml",
+            "line": 9,
+            "column": 17,
+            "path": "models.small.from",
+            "message": '"qwen3@x" names a digest, which Ollama does not take',
+            "hint": "write name and tag; fleet.lock holds the digest",
+        }
+    ]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_load(path: Path) -> None:
+    fleet = load_fleet(path)
+
+    assert fleet.folder == path.parent
+    for host in fleet.hosts:
+        assert host.models
+        for model in host.models:
+            kinds = () if host.gpus == "auto" else host.gpus
+            assert model.for_devices(kinds).num_ctx > 0
+
+
+def test_there_are_examples() -> None:
+    assert {path.stem for path in EXAMPLES} >= {"one-pc", "mixed-rack", "cpu-only"}
+
+
+def test_a_hundred_hosts_share_one_mistake_and_it_is_told_once() -> None:
+    hosts = "".join(f"  h{n}: {{}}\n" for n in range(100))
+    text = f"version: 1\nrelease: {{version: 0.30.2}}\ndefaults: {{listen: '0.0.0.0:1'}}\nhosts:\n{hosts}"
+
+    with pytest.raises(SpecErrors) as caught:
+        Fleet.parse(text)
+
+    assert len(caught.value.errors) == 1
