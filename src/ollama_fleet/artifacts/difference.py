@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ollama_fleet.artifacts.digests import CreatedModel
-from ollama_fleet.artifacts.gojson import encode
+from ollama_fleet.artifacts.gojson import decode, encode
 from ollama_fleet.artifacts.manifest import Manifest, media_type
 from ollama_fleet.artifacts.model_config import ModelConfig
 
@@ -52,7 +51,7 @@ def explain_difference(
     if actual_config is not None:
         for key in ("renderer", "parser", "requires"):
             is_now, wants = getattr(actual_config, key), getattr(expected, key)
-            if is_now != wants:
+            if wants is not None and is_now != wants:
                 reasons.append(f"{key} is {is_now or 'not set'}, wanted {wants or 'not set'}")
     return reasons
 
@@ -72,8 +71,8 @@ def _verb(kind: str, wanted: Mapping[str, list[str]], found: Mapping[str, list[s
 
 def _parameters(wanted: Mapping[str, Any], blob: bytes | None) -> list[str]:
     try:
-        actual = json.loads(blob) if blob is not None else None
-    except (ValueError, RecursionError):
+        actual = decode(blob) if blob is not None else None
+    except ValueError:
         actual = None
     if not isinstance(actual, dict):
         return ["parameters differ"]

@@ -28,7 +28,9 @@ __all__ = [
     "template_layer_bytes",
 ]
 
-# Ollama gives this architecture a stop word where neither renderer nor parser is known (0.20 and later).
+# Where renderer or parser is not set, Ollama chooses them for these architectures, each release as it sees
+# fit, and gives some of them a stop word.
+_ENGINE_CHOOSES = frozenset({"gemma4", "laguna", "nemotron_h", "nemotron_h_moe", "nemotron_h_omni"})
 _IMPLIED_STOP = {"gemma4": ["<turn|>"]}
 
 
@@ -45,13 +47,14 @@ class ExpectedLayer:
 class CreatedModel:
     """What `/api/create` makes of a request: every layer but the config, in the order of the manifest.
 
-    `params` are the merged parameters; renderer, parser and requires stand in the config layer.
+    `params` are the merged parameters; renderer, parser and requires stand in the config layer, and are None
+    where the engine chooses them by itself.
     """
 
     layers: tuple[ExpectedLayer, ...]
     params: dict[str, Any]
-    renderer: str = ""
-    parser: str = ""
+    renderer: str | None = ""
+    parser: str | None = ""
     requires: str = ""
 
     @property
@@ -127,8 +130,9 @@ def created_layers(
     if base_params is None and base.layer("params") is not None:
         raise ValueError("the base has parameters, and their content is not known")
     config = base_config or ModelConfig()
-    renderer = request.get("renderer") or config.renderer
-    parser = request.get("parser") or config.parser
+    otherwise = None if config.architecture in _ENGINE_CHOOSES else ""
+    renderer = request.get("renderer") or config.renderer or otherwise
+    parser = request.get("parser") or config.parser or otherwise
 
     layers = [ExpectedLayer(layer.media_type, layer.digest) for layer in base.layers]
     for digest in (request.get("adapters") or {}).values():

@@ -7,6 +7,7 @@ writes those).
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import struct
@@ -14,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 
-__all__ = ["encode", "float32", "number"]
+__all__ = ["decode", "encode", "float32", "number"]
 
 _SHORT = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _ESCAPED = re.compile('["\\\\\x00-\x1f<>&\u2028\u2029]')
@@ -30,6 +31,20 @@ def encode(value: object) -> bytes:
         TypeError: for a value of a type JSON does not have.
     """
     return (_encoded(value, 0) + "\n").encode()
+
+
+def decode(data: bytes) -> object:
+    """The value of a JSON text as Go decodes it where it does not know the type.
+
+    Raises:
+        ValueError: when it is no JSON, or nested without end; one line.
+    """
+    try:
+        return json.loads(data, parse_int=_integer, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8 text") from None
 
 
 def number(value: float) -> str:
@@ -73,9 +88,8 @@ def float32(text: str) -> float:
     if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII):
         raise ValueError(f"{text[:60]!r} is not a decimal number")
     as_float = float(text)
-    if as_float == 0 or not math.isfinite(as_float):
-        nearest = as_float
-    else:
+    nearest = as_float
+    if as_float != 0 and math.isfinite(as_float):
         nearest = _nearest_float32(Fraction(text), as_float)
     if not math.isfinite(nearest):
         raise ValueError(f"{text[:60]} is beyond the range of a float32")
@@ -113,12 +127,12 @@ def _shortest(value: float) -> float:
         matching = [text for text in rounded if _reads_back(text, value)]
         if matching:
             # Of two equally near Go takes the even one, of those around a power of two the larger.
-            return float(min(matching, key=lambda text: (abs(text - exact), _odd(text) != power_of_two)))
+            return float(min(matching, key=lambda text: (abs(text - exact), _rank(text, power_of_two))))
     raise AssertionError("nine digits always identify a float32")
 
 
-def _odd(text: Decimal) -> bool:
-    return bool(text.as_tuple().digits[-1] % 2)
+def _rank(text: Decimal, power_of_two: bool) -> Decimal:
+    return -abs(text) if power_of_two else Decimal(text.as_tuple().digits[-1] % 2)
 
 
 def _reads_back(text: Decimal, value: float) -> bool:
@@ -144,6 +158,15 @@ def _encoded(value: object, depth: int) -> str:
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
         return "[" + ",".join(_encoded(item, depth + 1) for item in value) + "]"
     raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+def _integer(text: str) -> float:
+    # Minus zero is a float64 to Go, and written as such; as an int its sign would be lost.
+    return -0.0 if text == "-0" else int(text)
+
+
+def _refuse(text: str) -> float:
+    raise ValueError(f"{text} has no place in JSON")
 
 
 def _string(text: object) -> str:

@@ -50,7 +50,7 @@ class LockError(SpecErrors):
     """A lock that cannot be used; one line for each mistake, with file, line and column."""
 
 
-class NotLocked(LookupError):  # noqa: N818 - reads as the sentence it is
+class NotLocked(LookupError):
     """Something is asked of the lock that is not in it; the message says what to run."""
 
     def __init__(self, what: str) -> None:

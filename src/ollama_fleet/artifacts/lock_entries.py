@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from ollama_fleet.artifacts.gojson import encode
-from ollama_fleet.artifacts.manifest import Layer, Manifest
+from ollama_fleet.artifacts.manifest import Layer, Manifest, check_media_type
 from ollama_fleet.artifacts.model_config import ModelConfig
 from ollama_fleet.artifacts.names import ModelName, ModelNameError
 from ollama_fleet.artifacts.releases import TARGETS, ReleaseError, Version
@@ -78,7 +78,7 @@ def check_path(text: str) -> str:
 Digest = Annotated[str, AfterValidator(check_digest)]
 Hex = Annotated[str, AfterValidator(_check_hex)]
 Size = Annotated[int, Field(ge=0, le=_MAX_SIZE)]
-MediaType = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+/_-]{0,126}$")]
+MediaType = Annotated[str, AfterValidator(check_media_type)]
 Facts = dict[str, JsonValue]
 
 

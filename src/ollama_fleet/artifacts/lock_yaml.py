@@ -28,6 +28,13 @@ class _Dumper(_SafeDumper):  # type: ignore[misc]
     def ignore_aliases(self, data: object) -> bool:
         return True
 
+    def text(self, data: str) -> Any:
+        # Only in double quotes does a text with newlines stay on one line.
+        return self.represent_scalar(_TAG + "str", data, style='"' if "\n" in data else None)
+
+
+_Dumper.add_representer(str, _Dumper.text)
+
 
 def dump(data: object) -> str:
     """The YAML of plain data: keys sorted, no aliases, no folded lines, all scripts as they are."""

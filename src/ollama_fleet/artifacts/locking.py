@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from pydantic import ValidationError
+
+from ollama_fleet.artifacts.gguf_reader import GgufError
+from ollama_fleet.artifacts.gojson import decode, encode
 from ollama_fleet.artifacts.http_source import FetchError, HttpOptions, HttpSource
 from ollama_fleet.artifacts.lock_entries import ArchiveLock, Facts, FileLock, ModelLock, ReleaseLock
 from ollama_fleet.artifacts.manifest import Manifest, ManifestError
@@ -28,8 +33,9 @@ __all__ = ["LockingError", "ReadFacts", "resolve_file", "resolve_model", "resolv
 
 _MAX_PARAMS_BYTES = 1 << 20
 
-ReadFacts = Callable[[Callable[[int, int], bytes], int], Facts]
-"""Reads facts from weights: gets a function (start, length) → bytes and the size of the weights in bytes."""
+ReadFacts = Callable[..., Facts]
+"""Reads facts from weights: gets a function (start, length) → bytes and the size of the weights in bytes; where
+the model has a projector, also the same two of it, as a pair. `gguf.read_facts` is one."""
 
 
 class LockingError(Exception):
@@ -63,6 +69,10 @@ def resolve_release(
     if not names:
         raise LockingError(f"release {version}: no target was asked for")
     where = None if source is None else str(source).replace("{version}", str(parsed))
+    if where is not None and "@" in urlsplit(where).netloc:
+        raise LockingError(
+            f"release {version}: the source has a user in its URL; secrets must not get into the lock"
+        )
     try:
         if where is None:
             found = _from_url(upstream_url(parsed, ""), names, options)
@@ -70,6 +80,8 @@ def resolve_release(
             found = _from_url(where.rstrip("/") + "/", names, options)
         else:
             found = _from_path(Path(where.removeprefix("file://")), names)
+    except ValidationError as error:
+        raise LockingError(f"release {version}: {_first(error)}") from None
     except (FetchError, ReleaseError) as error:
         raise LockingError(f"release {version}: {error}") from None
     return ReleaseLock(archives=found)
@@ -92,12 +104,14 @@ def resolve_model(
             facts = None
             weights = manifest.layer("model")
             if read_facts is not None and weights is not None:
-                digest = weights.digest
-                facts = read_facts(
-                    lambda start, length: registry.blob_range(name, digest, start, length), weights.size
-                )
+                projector = manifest.layer("projector")
+                layers = [weights] if projector is None else [weights, projector]
+                blobs = [(partial(registry.blob_range, name, layer.digest), layer.size) for layer in layers]
+                facts = read_facts(*blobs[0], *blobs[1:])
             return ModelLock.of(manifest, params, ModelConfig.parse(config), facts)
-    except (FetchError, ManifestError) as error:
+    except ValidationError as error:
+        raise LockingError(f"model {name.short}: {_first(error)}") from None
+    except (FetchError, ManifestError, GgufError) as error:
         raise LockingError(f"model {name.short}: {error}") from None
 
 
@@ -118,9 +132,16 @@ def resolve_file(path: Path, read_facts: ReadFacts | None = None) -> FileLock:
                 return stream.read(length)
 
             facts = read_facts(read, size) if read_facts is not None else None
+    except GgufError as error:
+        raise LockingError(f"file {path}: {error}") from None
     except OSError as error:
         raise LockingError(f"file {path}: {(error.strerror or 'cannot be read').lower()}") from None
     return FileLock(sha256=hex_of(digest), size=size, facts=facts)
+
+
+def _first(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    return str(problem.get("ctx", {}).get("error", problem["msg"]))
 
 
 def _params(registry: RegistryClient, name: ModelName, manifest: Manifest) -> dict[str, Any]:
@@ -128,17 +149,14 @@ def _params(registry: RegistryClient, name: ModelName, manifest: Manifest) -> di
     for layer in manifest.layers_of("params"):
         content = registry.blob(name, layer.digest, _MAX_PARAMS_BYTES)
         try:
-            params = json.loads(content, parse_constant=_no_constant)
-        except (ValueError, RecursionError):
+            params = decode(content)
+            encode(params)  # what was read loosely must be writable, or no model could be made of it
+        except ValueError:
             params = None
         if not isinstance(params, dict):
             raise RegistryError("its parameters are no JSON object; the model is broken")
         merged = {**params, **merged}
     return merged
-
-
-def _no_constant(text: str) -> float:
-    raise ValueError(f"{text} is no JSON")
 
 
 def _from_url(base: str, names: dict[str, str], options: HttpOptions | None) -> dict[str, ArchiveLock]:

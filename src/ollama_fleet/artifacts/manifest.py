@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ __all__ = [
     "Layer",
     "Manifest",
     "ManifestError",
+    "check_media_type",
     "media_type",
 ]
 
@@ -28,6 +30,9 @@ MAX_MANIFEST_BYTES = 4 << 20
 _MAX_SIZE = (1 << 63) - 1
 
 
+_MEDIA_TYPE = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")
+
+
 class ManifestError(ValueError):
     """Bytes that are not a manifest Ollama could use; the message is one line."""
 
@@ -35,6 +40,13 @@ class ManifestError(ValueError):
 def media_type(kind: str) -> str:
     """The media type of a layer: `params` becomes `application/vnd.ollama.image.params`."""
     return _LAYER_PREFIX + kind
+
+
+def check_media_type(text: object) -> str:
+    """Return `text` where it can be a media type. Raises ValueError."""
+    if isinstance(text, str) and _MEDIA_TYPE.fullmatch(text):
+        return text
+    raise ValueError(f"{_shown(text)} is not a media type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +148,11 @@ def _document(data: bytes) -> dict[str, Any]:
 def _layer(value: object, where: str) -> Layer:
     if not isinstance(value, dict):
         raise ManifestError(f"{where} is missing or no object")
-    kind = value.get("mediaType")
-    if not isinstance(kind, str) or not kind or not kind.isprintable():
-        raise ManifestError(f"{where}.mediaType is {_shown(kind)}, not a media type")
     try:
+        kind = check_media_type(value.get("mediaType"))
         digest = check_digest(value.get("digest"))
     except ValueError as error:
-        raise ManifestError(f"{where}.digest: {error}") from None
+        raise ManifestError(f"{where}: {error}") from None
     size = value.get("size")
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _MAX_SIZE:
         raise ManifestError(f"{where}.size is {_shown(size)}, not a number of bytes")

@@ -119,7 +119,7 @@ def archive_name(version: Version, target: str) -> str:
         raise ReleaseError(f"{show(target)} is no kind of archive; known are {known}")
     if version.numbers < max(since, _OLDEST.numbers):
         first = ".".join(map(str, since))
-        raise ReleaseError(f"release {version} has no archive for {target}; {first} is the first")
+        raise ReleaseError(f"{version} has no archive for {target}; {first} is the first that has")
     if target == "windows-setup":
         return "OllamaSetup.exe"
     if target.startswith("windows-"):

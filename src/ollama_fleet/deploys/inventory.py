@@ -13,6 +13,9 @@ from ollama_fleet.deploys.source import fleet_path, load_source
 from ollama_fleet.spec.errors import SpecErrors
 from ollama_fleet.spec.hosts import HostSpec
 
+KEEPALIVE = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
+"""Seconds, but the last is milliseconds."""
+
 HostEntry = tuple[str, dict[str, Any]]
 
 
@@ -62,6 +65,13 @@ def _expanded(path: str | None) -> str | None:
 
 
 def prompt_transport(sock: socket.socket, **options: Any) -> Transport:
-    """Make an SSH transport that does not wait for more to send: without this one command takes 48 ms, not 4."""
+    """Make an SSH transport that does not wait for more to send, and notices within a minute that a host is gone.
+
+    Without the first one command takes 48 ms, not 4; without the second a cut cable would hang the run for hours.
+    """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE.items():
+        if hasattr(socket, name):  # not every system has every option
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     return Transport(sock, **options)

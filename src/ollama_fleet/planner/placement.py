@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from ollama_fleet.artifacts import gojson
 from ollama_fleet.artifacts.digests import CreatedModel, created_layers
 from ollama_fleet.artifacts.lock import FileLock, Lock
 from ollama_fleet.artifacts.manifest import ManifestError
@@ -162,7 +162,7 @@ def _expected(
 
 
 def _json_object(blob: bytes) -> dict[str, Any]:
-    parsed = json.loads(blob)
+    parsed = gojson.decode(blob)
     if not isinstance(parsed, dict):
         raise ValueError("the params layer is no JSON object")
     return parsed
