@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,15 @@ def ssh_transport(host: Host) -> Transport | None:
     return client.get_transport() if client is not None else None
 
 
-def own_end(transport: Transport) -> str:
-    """Return this machine's address as the host sees it."""
-    return str(transport.sock.getsockname()[0])  # type: ignore[union-attr]
+def ends(transport: Transport) -> tuple[str, str] | None:
+    """Return this machine's address as the host sees it, and the host's as seen from here.
+
+    None through a jump host: then the two do not see each other at all.
+    """
+    sock = transport.sock
+    if not isinstance(sock, socket.socket):
+        return None
+    return str(sock.getsockname()[0]), str(sock.getpeername()[0])
 
 
 def server_of(host: Host, address: str, port: int, *, timeout: float = ANSWER_TIMEOUT) -> Ollama:

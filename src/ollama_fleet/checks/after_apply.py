@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from pyinfra.api.host import Host
 
 from ollama_fleet.api.client import Ollama
 from ollama_fleet.api.errors import ApiError
-from ollama_fleet.api.through import STARTING, own_end, server_of, ssh_transport
+from ollama_fleet.api.through import STARTING, ends, server_of, ssh_transport
 from ollama_fleet.artifacts.manifest import Manifest
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.checks import reach
@@ -72,13 +73,16 @@ def _server_failures(
 
 def _outside_failures(host: Host, plan: HostPlan, state: HostState, *, changed: bool) -> list[str]:
     transport = ssh_transport(host)
-    if transport is None or plan.loopback_only:
+    seen = None if transport is None else ends(transport)
+    if seen is None or plan.loopback_only:
         return []
-    address = plan.outside_address
-    own = own_end(transport)
+    own, other = seen
+    address = other if ip_address(plan.address).is_unspecified else plan.address
     guarded = plan.firewall is not None and state.firewall.active
     if not guarded or plan.firewall is None or reach.may_reach(own, plan.firewall.sources):
         problem = reach.greet(address, plan.port)
+        if problem and plan.firewall is None:
+            problem += "; without root no firewall is touched, ask an administrator to open the port"
     elif changed:
         problem = reach.shut(address, plan.port)
     else:

@@ -165,7 +165,7 @@ def _plan(
         placements=placements,
         address=str(spec.listen.host),
         port=spec.listen.port,
-        outside_address=spec.address,
+        outside_address=_outside_address(spec),
         told=tuple(remarks(spec, state, layout, firewall, placements)),
     )
 
@@ -254,6 +254,10 @@ def _missing(declared: tuple[str, ...], state: HostState) -> list[str]:
         else:
             free.pop(match)
     return missing
+
+
+def _outside_address(spec: HostSpec) -> str:
+    return spec.address if spec.listen.host.is_unspecified else str(spec.listen.host)
 
 
 def _loaded(spec: HostSpec, placement: Placement) -> WantedLoaded:

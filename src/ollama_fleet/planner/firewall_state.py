@@ -1,0 +1,117 @@
+"""The firewall in charge of a host, as plain data: what is kept on disk, and what the kernel has loaded.
+
+Of two firewalls that are both there, the one in charge is ufw before firewalld before nftables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Literal
+
+Network = IPv4Network | IPv6Network
+Action = Literal["allow", "limit", "deny"]
+
+ANYWHERE = ("0.0.0.0/0", "::/0")
+ANY = "any"
+"""A source that is everybody, of both families."""
+ALL_PORTS = (1, 65535)
+
+
+@dataclass(frozen=True, slots=True)
+class FirewallRule:
+    """One rule about TCP connections that come in, whoever made it."""
+
+    action: Action
+    source: str
+    """A network in canonical form, or `any`; the raw text where it is something else, such as a set."""
+    ports: tuple[tuple[int, int], ...]
+    """First and last port of each range."""
+    ours: bool = False
+    plain: bool = True
+    """Nothing but a source and a TCP port decides: no interface, no destination, no range."""
+    text: str = ""
+    """As the firewall's own command takes it."""
+    place: str = ""
+    """The zone or chain that it stands in, where there are several."""
+
+    def covers(self, port: int) -> bool:
+        """Whether the rule is about this port, perhaps among others."""
+        return any(first <= port <= last for first, last in self.ports)
+
+    @property
+    def key(self) -> tuple[Action, str, tuple[tuple[int, int], ...]]:
+        """What makes two rules of ours the same."""
+        return (self.action, self.source, self.ports)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRule:
+    """A rule in the kernel that says nothing but a verdict, a source and one TCP port."""
+
+    action: Action
+    source: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class FirewallState:
+    """What every firewall has; by itself: none is there, or nobody could look."""
+
+    backend: Literal["ufw", "nftables", "firewalld", "none", "unknown"] = "unknown"
+    active: bool = False
+    rules: tuple[FirewallRule, ...] = ()
+    """Rules that were understood, in the order in which each place tries them."""
+
+
+@dataclass(frozen=True, slots=True)
+class UfwState(FirewallState):
+    """ufw, switched on by its configuration; `active` if its rules are loaded as well."""
+
+    default_deny: bool = True
+    """What no rule mentions is refused."""
+    ipv6: bool = True
+    """It keeps IPv6 rules; otherwise it refuses IPv6 altogether."""
+    loaded: frozenset[LoadedRule] | None = None
+    """Rules in the kernel; None where they could not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class NftablesState(FirewallState):
+    """Rules in the kernel that no other firewall keeps, whoever loaded them."""
+
+    chains: tuple[str, ...] = ()
+    """Base chains on the input hook that are not ours and may refuse packets, as `family table chain`."""
+    loaded: Mapping[str, str] = field(default_factory=dict)
+    """Our rules as the kernel lists them, one a line: for each chain, and for `table`, our own table."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirewalldState(FirewallState):
+    """firewalld, running; `rules` are those of its permanent configuration."""
+
+    zones: tuple[str, ...] = ()
+    """Zones that decide about packets now or after the next boot."""
+    refusing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Zones left alone, since they are there to refuse somebody: zone to the sources bound to it."""
+    loaded: Mapping[str, tuple[LoadedRule, ...]] | None = None
+    """For each zone in the kernel its first rules, in order; None where the kernel cannot be asked."""
+
+
+def networks(source: str) -> tuple[Network, ...]:
+    """Return the networks that a rule's source stands for; none where it is something else."""
+    if source == ANY:
+        return tuple(ip_network(network) for network in ANYWHERE)
+    try:
+        return (ip_network(source),)
+    except ValueError:
+        return ()
+
+
+def canonical(source: str) -> str:
+    """Return a network in the one form in which networks are compared; other text as it is."""
+    try:
+        return str(ip_network(source, strict=False))
+    except ValueError:
+        return source
