@@ -1,7 +1,7 @@
 """A control group per host, in every hierarchy that systemd uses (name=systemd of v1, the unified one of v2).
 
-A booted container wants a group of its own below which it makes its slices. The same groups tell the clean-up which
-processes belong to a lab.
+A booted container wants a group of its own below which it makes its slices. The same groups tell the clean-up
+which processes belong to a lab.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def remove_tree(group: Path) -> None:
     """Remove one group and those below; waits up to two seconds for the kernel to let go of them."""
     deadline = time.monotonic() + 2
     while group.exists():
-        below = sorted((path for path in group.rglob("*") if path.is_dir()), key=lambda path: -len(path.parts))
+        below = sorted(
+            (path for path in group.rglob("*") if path.is_dir()), key=lambda path: -len(path.parts)
+        )
         for path in [*below, group]:
             with suppress(OSError):
                 path.rmdir()

@@ -1,6 +1,7 @@
 """Removing a lab by its slot's name alone: processes, mounts, namespaces, control groups, files.
 
-Needs no record of what was made, so it removes as well what a lab was in the middle of making when it was killed.
+Needs no record of what was made, so it removes as well what a lab was in the middle of making when it was
+killed.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -26,13 +28,14 @@ def remove(slot: Slot) -> None:
     """
     _kill(slot)
     succeeds(["ip", "link", "del", slot.controller_interface])
+    _unlock_trees(slot)
     _unmount(slot.directory)
     for path in NETNS.glob(f"{slot.prefix}-*"):
         run(["ip", "netns", "del", path.name])
     cgroup.remove(slot.prefix)
-    for path in [*_NSPAWN.glob(f"propagate/{slot.prefix}-*"), *_NSPAWN.glob(f"locks/*{slot.prefix}-*")]:
+    for path in list(_NSPAWN.glob(f"propagate/{slot.prefix}-*")):
         with suppress(OSError):
-            path.rmdir() if path.is_dir() else path.unlink()
+            path.rmdir()
     shutil.rmtree(slot.directory, ignore_errors=True)
 
 
@@ -42,7 +45,7 @@ def remnants(slot: Slot) -> list[str]:
     found += [f"mount {path}" for path in _mounts(slot.directory)]
     found += [f"namespace {path.name}" for path in NETNS.glob(f"{slot.prefix}-*")]
     found += [f"control group {path}" for path in cgroup.directories(slot.prefix)]
-    if Path("/sys/class/net", slot.controller_interface).exists():
+    if any(name == slot.controller_interface for _, name in socket.if_nameindex()):
         found.append(f"interface {slot.controller_interface}")
     if slot.directory.exists():
         found.append(f"directory {slot.directory}")
@@ -92,6 +95,13 @@ def _mounts(directory: Path) -> list[str]:
         if point == str(directory) or point.startswith(f"{directory}/"):
             points.append(point)
     return points[::-1]
+
+
+def _unlock_trees(slot: Slot) -> None:
+    """Delete the lock files of killed nspawn processes, which are named after the inode of the tree."""
+    for root in slot.directory.glob("hosts/*/root"):
+        status = root.stat()
+        (_NSPAWN / "locks" / f"inode-{status.st_dev}:{status.st_ino}").unlink(missing_ok=True)
 
 
 def _unmount(directory: Path) -> None:

@@ -34,10 +34,15 @@ class Client:
     def run(
         self, argv: Sequence[str], *, check: bool = False, timeout: float = 30
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program of this machine there. LabError after `timeout` seconds, or on failure with `check`."""
+        """Run a program of this machine there. LabError after `timeout` seconds, or on failure if `check`."""
         try:
             done = subprocess.run(
-                self.command(argv), capture_output=True, text=True, errors="replace", timeout=timeout, check=False
+                self.command(argv),
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             raise LabError(f"{self.network.name}: {shlex.join(argv)}: not done after {timeout:g} s") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from contextlib import suppress
@@ -38,7 +39,7 @@ class Container:
 
     @property
     def root(self) -> Path:
-        """The merged tree as mounted on this machine; the container's own tmpfs mounts (/run, /tmp) are not in it."""
+        """The merged tree as mounted on this machine, without the container's own mounts (/run, /tmp)."""
         return self.directory / "root"
 
     @property
@@ -57,6 +58,12 @@ class Container:
         work.mkdir()
         options = f"lowerdir={tree},upperdir={upper},workdir={work}"
         run(["mount", "-t", "overlay", "-o", options, "overlay", str(self.root)])
+
+    def remove_disk(self) -> None:
+        """Give the disk's memory back; the container must be off."""
+        run(["umount", str(self.root)])
+        run(["umount", str(self.directory / "disk")])
+        shutil.rmtree(self.directory)
 
     def boot(self) -> None:
         """Start it; returns as soon as its pid 1 exists, long before it has booted."""

@@ -1,4 +1,4 @@
-"""What a freshly installed machine has in place as a firewall: SSH is allowed, everything else that comes in is not."""
+"""The firewall of a freshly installed machine: SSH may come in, nothing else may."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from .process import LabError, run
 
-Firewall = Literal["ufw", "nftables"]
+Firewall = Literal["ufw", "nftables", "firewalld"]
 FIREWALLS: tuple[str, ...] = get_args(Firewall)
 
 _NFTABLES = """\
@@ -41,12 +41,13 @@ def install(root: Path, firewall: str | None) -> None:
     if firewall not in FIREWALLS:
         raise LabError(f"no firewall {firewall!r} in the lab; there are {', '.join(FIREWALLS)}")
     if firewall == "ufw":
-        # By ufw's own hand, so that its files are as on any machine. It is off, so it only writes them; without
-        # /proc it takes the machine for one that has no IPv6.
+        # By ufw's own hand, so that its files are as on any machine. It is off, so it only writes them;
+        # without /proc it takes the machine for one that has no IPv6.
         inside = 'mount -t proc proc "$1/proc" && exec chroot "$1" ufw allow 22/tcp'
         run(["unshare", "--mount", "/bin/sh", "-c", inside, "ufw", str(root)])
         config = root / "etc/ufw/ufw.conf"
         config.write_text(config.read_text().replace("ENABLED=no", "ENABLED=yes"))
-    else:
+    elif firewall == "nftables":
         (root / "etc/nftables.conf").write_text(_NFTABLES)
+    # firewalld's own default zone lets SSH in, and nothing else that the lab looks at.
     run(["systemctl", "--quiet", f"--root={root}", "enable", f"{firewall}.service"])

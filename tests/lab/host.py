@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import socket
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from .container import Container
 from .network import Network, set_cable
@@ -78,8 +80,8 @@ class Host:
     ) -> subprocess.CompletedProcess[str]:
         """Run a shell line or an argument list inside, never through SSH, so it counts as no session.
 
-        As `user` it is a login of theirs with XDG_RUNTIME_DIR set, else root's. Raises LabError with the command's
-        complaint when `check` is set and it fails, and when it takes longer than `timeout` seconds.
+        As `user` it is a login of theirs with XDG_RUNTIME_DIR set, else root's. Raises LabError with the
+        command's complaint when `check` is set and it fails, and when it takes longer than `timeout` seconds.
         """
         argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
         if user is not None:
@@ -111,12 +113,8 @@ class Host:
     def write(self, path: str, content: str | bytes, mode: int = 0o644, *, owner: str = "root:root") -> None:
         """Write a file inside, with the directories it needs."""
         data = content.encode() if isinstance(content, str) else content
-        quoted = shlex.quote(path)
-        script = (
-            f"mkdir -p -- $(dirname -- {quoted}) && cat >{quoted} && "
-            f"chown {shlex.quote(owner)} -- {quoted} && chmod {mode:o} -- {quoted}"
-        )
-        done = self._inside(["/bin/sh", "-c", script], stdin=data)
+        script = 'mkdir -p -- "$(dirname -- "$1")" && cat >"$1" && chown "$2" -- "$1" && chmod "$3" -- "$1"'
+        done = self._inside(["/bin/sh", "-c", script, "write", path, owner, f"{mode:o}"], stdin=data)
         if done.returncode:
             raise LabError(f"{self.name}: {done.stderr.decode(errors='replace').strip()}")
 
@@ -129,7 +127,7 @@ class Host:
         return self._log(["-n1", "--show-cursor"]).rpartition("-- cursor: ")[2].strip()
 
     def ssh_sessions(self, since: str | None = None) -> list[Session]:
-        """The sessions that sshd has opened since `since` (a `mark()`), or since boot: exec, shell, subsystem."""
+        """The sessions (exec, shell, subsystem) that sshd has opened since a `mark()`, or since boot."""
         return parse_sessions(self._log([f"--after-cursor={since}"] if since else []))
 
     def reboot(self, timeout: float = 60) -> None:
@@ -147,9 +145,9 @@ class Host:
         self.container.kill()
 
     def start(self, timeout: float = 60) -> None:
-        """Boot and wait until sshd answers and the firewall is up. Raises LabError after `timeout` seconds."""
+        """Boot and wait until the boot is complete. Raises LabError after `timeout` seconds."""
         self.container.boot()
-        self.wait_for_ssh(timeout)
+        self.wait_until_up(timeout)
 
     def cut_network(self, *networks: str) -> None:
         """Pull the cables of the named networks, or of all: packets are lost from now on."""
@@ -165,8 +163,8 @@ class Host:
         flags = [part for option in options for part in ("-o", option)]
         return ["ssh", "-F", "none", "-i", str(self.key), *flags, f"{user}@{address or self.address}"]
 
-    def wait_for_ssh(self, timeout: float = 60) -> None:
-        """Wait until sshd greets; by then the units before it, the firewall among them, are up."""
+    def wait_until_up(self, timeout: float = 60) -> None:
+        """Wait until sshd greets and the boot is complete. Raises LabError after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             process = self.container.process
@@ -175,12 +173,22 @@ class Host:
             try:
                 with socket.create_connection((self.address, 22), timeout=1) as connection:
                     if connection.recv(4) == b"SSH-":
-                        return
+                        break
             except OSError:
                 pass
             time.sleep(0.02)
+        else:
+            self._give_up(timeout)
+        # sshd comes up before the last units have; a test wants a machine on which nothing is under way.
+        self.run(["systemctl", "is-system-running", "--wait"], check=False, timeout=timeout)
+
+    def _give_up(self, timeout: float) -> NoReturn:
         journal = self.run("journalctl --no-pager -b -p warning -n 20", check=False).stdout
         raise LabError(f"{self.name}: no sshd after {timeout:g} s\n{self.container.said()}\n{journal}")
+
+    def use_gpu_memory(self, used: dict[int, int]) -> None:
+        """Let `nvidia-smi` tell of this much memory in use, MiB by GPU index, until the next boot."""
+        self.write("/run/lab-gpu-used.json", json.dumps(used))
 
     def _address(self, network: str, family: int) -> str:
         on = self.networks[network]
@@ -189,7 +197,9 @@ class Host:
     def _log(self, arguments: list[str]) -> str:
         command = ["journalctl", "--no-pager", "--quiet", "--boot", "--output=cat", *arguments]
         # sshd's messages come from its children, so by its name and not only by its unit.
-        return self.run(["/bin/sh", "-c", f"journalctl --sync; exec {shlex.join([*command, '-tsshd'])}"]).stdout
+        return self.run(
+            ["/bin/sh", "-c", f"journalctl --sync; exec {shlex.join([*command, '-tsshd'])}"]
+        ).stdout
 
     def _inside(
         self, argv: Sequence[str], *, stdin: bytes | None = None, timeout: float = 30

@@ -1,7 +1,8 @@
 """The base image: a Debian 12 tree that all hosts share, built once and cached by a hash of its recipe.
 
-The tree is read-only for everybody: a host writes into an overlay of its own. What a machine would settle on its
-first boot (host keys, machine id, users) is settled here or when the host is made, so a boot has nothing to wait for.
+The tree is read-only for everybody: a host writes into an overlay of its own. What a machine would settle on
+its first boot (host keys, machine id, users) is settled here or when the host is made, so a boot has nothing
+to wait for.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -31,7 +33,7 @@ PACKAGES = (
     # reached and administered as usual
     "openssh-server", "sudo", "procps", "iproute2", "netbase", "kmod",
     # firewalls: which one is on is the host's choice
-    "ufw", "nftables", "iptables",
+    "ufw", "nftables", "iptables", "firewalld",
     # what a release needs: unpacking, TLS, and Python for the stand-in release
     "zstd", "ca-certificates", "python3",
     # the lab's own checks from inside
@@ -39,7 +41,7 @@ PACKAGES = (
 )  # fmt: skip
 
 ON_THE_SIDE = ("zstd", "docker-registry")
-"""Packages kept as files beside the tree: to install again on hosts that lack them, or for the lab's own use."""
+"""Packages kept as files beside the tree: for hosts that lack them, or for the lab's own use."""
 
 MASKED = (
     "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer",
@@ -67,7 +69,7 @@ useradd --create-home --shell /bin/bash --user-group admin
 useradd --create-home --shell /bin/bash --user-group student
 printf 'admin ALL=(ALL:ALL) NOPASSWD: ALL\n' >/etc/sudoers.d/admin
 chmod 0440 /etc/sudoers.d/admin
-systemctl disable --quiet ufw.service nftables.service
+systemctl disable --quiet ufw.service nftables.service firewalld.service
 rm -f /etc/ssh/ssh_host_* /var/lib/dbus/machine-id /etc/hostname
 rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb /var/log/*.log /var/log/apt
 ln -s /etc/machine-id /var/lib/dbus/machine-id
@@ -76,6 +78,13 @@ ln -s /etc/machine-id /var/lib/dbus/machine-id
 # Documentation and translations are half of the tree and nobody on a lab host reads them.
 _DPKG = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("man", "doc", "locale", "info")]
 _FORMAT = 1
+_FORGET_AFTER = 14 * 24 * 3600
+"""Seconds."""
+
+
+# In a process namespace of its own whose first process dies with the builder: a killed builder leaves nobody
+# behind who goes on writing into a tree that the next one deletes.
+_DIES_WITH_US = ("setpriv", "--pdeathsig=KILL", "unshare", "--fork", "--pid", "--mount-proc", "--kill-child")
 
 
 def recipe() -> str:
@@ -87,11 +96,12 @@ def recipe() -> str:
 def base_image(say: Callable[[str], None] = lambda _: None) -> Path:
     """Return the image's directory, building it where it is not cached.
 
-    It holds `tree` (the root file system) and `debs` (packages on the side, with an apt index). Two builders at once
-    are safe: the second waits and finds the first one's image. Raises LabError where the build fails.
+    It holds `tree` (the root file system) and `debs` (packages on the side, with an apt index). Two builders
+    at once are safe: the second waits and finds the first one's image. Raises LabError where the build fails.
     """
     image = CACHE / f"image-{recipe()}"
     if image.is_dir():
+        os.utime(image)
         return image
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
@@ -121,9 +131,18 @@ def _build(building: Path) -> None:
     mirror = [MIRROR] if MIRROR else []
     run(
         [
-            "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}", *_DPKG,
-            f'--customize-hook={fetch} && mv "$1"/tmp/*.deb {side}/', SUITE, str(tree), *mirror,
-        ],  # fmt: skip
+            *_DIES_WITH_US,
+            "mmdebstrap",
+            "--quiet",
+            "--mode=root",
+            "--variant=minbase",
+            f"--include={','.join(PACKAGES)}",
+            *_DPKG,
+            f'--customize-hook={fetch} && mv "$1"/tmp/*.deb {side}/',
+            SUITE,
+            str(tree),
+            *mirror,
+        ],
         timeout=1800,
     )
     run(["chroot", str(tree), "/bin/sh", "-c", SHELL])
@@ -141,10 +160,11 @@ def _build(building: Path) -> None:
 
 
 def _forget_others(image: Path) -> None:
-    """Old recipes go, but not the images of labs that are running: those are lower layers of mounts."""
+    """Images of other recipes go once nobody has asked for them for a while and no running lab stands on them."""
     mounts = Path("/proc/self/mounts").read_text()
     for other in CACHE.glob("image-*"):
-        if other != image and f"{other}/tree" not in mounts:
+        unused = time.time() - other.stat().st_mtime
+        if other != image and unused > _FORGET_AFTER and f"{other}/tree" not in mounts:
             _delete(other)
 
 
@@ -162,6 +182,7 @@ REQUIRED = {
     "ip": "iproute2",
     "nsenter": "util-linux",
     "unshare": "util-linux",
+    "setpriv": "util-linux",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "dpkg-deb": "dpkg",

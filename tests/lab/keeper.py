@@ -1,9 +1,9 @@
 """The process that lives as long as its lab and takes it down: `python3 -m lab.keeper SLOT`.
 
 It holds the slot's lock, which is what it means for a lab to be alive. The starter keeps the other end of its
-standard input: end of file means that the starter is gone, by `stop()` or by kill -9, and the lab goes with it. After
-the word `keep` the lab stays until the keeper gets SIGTERM (`python3 -m lab down`). Should the keeper itself be
-killed, the lock is free and the next lab to look at the slot sweeps it first.
+standard input: end of file means that the starter is gone, by `stop()` or by kill -9, and the lab goes with
+it. After the word `keep` the lab stays until the keeper gets SIGTERM (`python3 -m lab down`). Should the
+keeper itself be killed, the lock is free and the next lab to look at the slot sweeps it first.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 
 from . import cleanup
@@ -18,12 +19,12 @@ from .process import LabError
 from .slot import Slot
 
 
-class _Stop(Exception):
+class _StopRequested(Exception):
     pass
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
-    raise _Stop
+    raise _StopRequested
 
 
 def main(arguments: list[str]) -> int:
@@ -38,11 +39,11 @@ def main(arguments: list[str]) -> int:
     try:
         cleanup.remove(slot)
         slot.directory.mkdir(mode=0o700, parents=True)
-        (slot.directory / "keeper.pid").write_text(f"{os.getpid()}\n")
+        slot.keeper_path.write_text(f"{os.getpid()}\n")
         signal.signal(signal.SIGTERM, _stop)
         print("ready", flush=True)
-        _wait()
-    except _Stop:
+        _wait(slot)
+    except _StopRequested:
         pass
     except LabError as error:
         print(error, flush=True)
@@ -51,15 +52,17 @@ def main(arguments: list[str]) -> int:
     try:
         cleanup.remove(slot)
     except LabError as error:
-        print(error, file=sys.stderr)
+        with suppress(BrokenPipeError):
+            print(error, flush=True)
         return 1
     return 0
 
 
-def _wait() -> None:
+def _wait(slot: Slot) -> None:
     """Return when the starter is gone; after `keep`, only SIGTERM ends the waiting."""
     for line in sys.stdin:
         if line.strip() == "keep":
+            slot.kept_path.touch()
             while True:
                 signal.pause()
 

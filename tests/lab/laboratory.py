@@ -2,57 +2,54 @@
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import json
 import os
-import shutil
-import subprocess
-import sys
-import tempfile
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TypedDict, Unpack
+from typing import Unpack
 
-from . import cgroup, cleanup, firewall, gpus, image
+from . import image, preflight
 from .client import Client
 from .container import Container
 from .host import Host
-from .network import FIRST_HOST, CLIENT, REGISTRY, Network, make_namespace, make_switch, plan_networks
-from .process import LabError, run, succeeds
+from .network import (
+    CLIENT,
+    FIRST_HOST,
+    REGISTRY,
+    SWITCH,
+    Network,
+    make_namespace,
+    make_switch,
+    plan_networks,
+    remove_namespace,
+)
+from .outfit import HostOptions, outfit
+from .process import LabError, run
 from .registry import NAME as REGISTRY_NAME
 from .registry import Registry
-from .slot import Slot, all_slots
+from .tether import Tether, sweep, take_slot
 
-
-class HostOptions(TypedDict, total=False):
-    """What can be asked of a host besides its name; see `Lab.host`."""
-
-    firewall: str | None
-    gpus: Sequence[str]
-    without: Sequence[str]
-    disk: str
-
-
-@dataclass
-class _Keeper:
-    slot: Slot
-    process: subprocess.Popen[str]
+_BOOTS_AT_ONCE = 4
+_NAME = re.compile(r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?")
+_TAKEN_NAMES = {SWITCH, "office", "outside", REGISTRY_NAME}
 
 
 class Lab:
-    """A running lab. A context manager: leaving it stops it."""
+    """A running lab. A context manager: leaving it stops it. Made by `Lab.start`."""
 
-    def __init__(self, name: str, keeper: _Keeper, base: Path) -> None:
+    def __init__(self, name: str, tether: Tether, base: Path) -> None:
         self.name = name
-        self.slot = keeper.slot
-        self._keeper = keeper
+        self.slot = tether.slot
+        self._tether = tether
         self._image = base
         self._lock = threading.Lock()
         self._hosts: dict[str, Host] = {}
+        self._numbers = itertools.count(FIRST_HOST)
         self.networks: dict[str, Network] = plan_networks(self.slot)
         self.office = Client(self.slot, self.networks["office"])
         self.outside = Client(self.slot, self.networks["outside"])
@@ -60,9 +57,10 @@ class Lab:
 
     @classmethod
     def start(cls, name: str = "lab", *, say: Callable[[str], None] = lambda _: None) -> Lab:
-        """Start an empty lab: networks, clients and the registry; sweeps what dead labs left.
+        """Start a lab without hosts: networks, clients and the registry; sweeps what dead labs left.
 
-        `say` is told in one line about what takes long. Raises LabError where it cannot run here or fails.
+        Installs by apt-get what this machine lacks and builds the base image where it is not cached; `say` is
+        told in one line about each. Raises LabError where a lab cannot run here or something fails.
         """
         if os.geteuid() != 0:
             raise LabError("the lab needs root")
@@ -71,13 +69,13 @@ class Lab:
             raise LabError(reason)
         base = image.base_image(say)
         sweep()
-        keeper = _start_keeper()
+        tether = take_slot()
         lab = None
         try:
-            lab = cls(name, keeper, base)
+            lab = cls(name, tether, base)
             lab._build()
         except BaseException:
-            _end_keeper(keeper)
+            tether.release()
             if lab is not None:
                 lab.registry.collect()
             raise
@@ -85,14 +83,8 @@ class Lab:
 
     @staticmethod
     def available() -> str | None:
-        """Why no lab can run here, in one line; None where it can. Tries it, with the tools that are there."""
-        if os.geteuid() != 0:
-            return "the lab needs root"
-        if not shutil.which("apt-get") and any(not shutil.which(tool) for tool in image.REQUIRED):
-            return "the lab needs Debian's tools (mmdebstrap, systemd-nspawn) or apt-get to install them"
-        if not cgroup.hierarchies():
-            return "the lab needs a control group hierarchy of systemd (name=systemd or cgroup2)"
-        return _try_namespaces() or _try_cgroup()
+        """Why no lab can run here, in one line; None where it can. Tries it, and leaves nothing behind."""
+        return preflight.reason_against()
 
     @property
     def key(self) -> Path:
@@ -101,7 +93,7 @@ class Lab:
 
     @property
     def known_hosts(self) -> Path:
-        """Host keys of all hosts, by each of their addresses and by name."""
+        """Host keys of all hosts, by name and by each of their addresses."""
         return self.slot.directory / "known_hosts"
 
     @property
@@ -122,54 +114,72 @@ class Lab:
         return self._hosts[name]
 
     def host(self, name: str, **options: Unpack[HostOptions]) -> Host:
-        """Boot a host and wait for its sshd.
+        """Boot a host and wait until its boot is complete.
 
-        firewall: "ufw" or "nftables", active and open for SSH only; None (the default) for no firewall.
-        gpus: names of recorded GPUs that its `nvidia-smi` tells of; none, no `nvidia-smi`.
-        without: Debian packages that it lacks, e.g. "zstd"; apt can install them again from the registry.
-        disk: how much it can write, as tmpfs takes a size ("2G", "50%").
+        firewall: "ufw", "nftables" or "firewalld", active and open for SSH only; None (the default) for no firewall.
+        gpus: names of recorded GPUs that its `nvidia-smi` tells of; without any there is no `nvidia-smi`.
+        without: Debian packages that it lacks; "zstd" can be installed again by apt, from the lab's registry.
+        disk: how much it can write, as tmpfs takes a size ("2G", "50%"); in memory, so take care.
         Raises LabError where the name is taken or the host does not boot.
         """
-        container = Container(self.slot, name)
         with self._lock:
-            if name in self._hosts or name in {"switch", "office", "outside", REGISTRY_NAME}:
+            if name in self._hosts or name in _TAKEN_NAMES:
                 raise LabError(f"the name {name} is taken")
-            number = FIRST_HOST + len(self._hosts)
-            host = Host(
-                container, number, self.networks, options.get("firewall"), self.known_hosts, self.key
-            )
+            if not _NAME.fullmatch(name):
+                raise LabError(
+                    f"{name!r} is no host name: lower-case letters, digits and hyphens, 30 at most"
+                )
+            number = next(self._numbers)
+            container = Container(self.slot, name)
+            firewall = options.get("firewall")
+            host = Host(container, number, self.networks, firewall, self.known_hosts, self.key)
             self._hosts[name] = host
         container.make_disk(self._image / "tree", options.get("disk", "80%"))
-        self._settle(host, options)
+        known = outfit(host, self.registry, self.key.with_suffix(".pub").read_text(), options)
+        with self._lock, self.known_hosts.open("a") as file:
+            file.write(known)
         make_namespace(self.slot, name, number, list(self.networks.values()))
         host.start()
         self._write_state()
         return host
 
-    def hosts(self, wanted: Sequence[str] | Mapping[str, HostOptions], **options: Unpack[HostOptions]) -> list[Host]:
-        """Boot several hosts at once: names with common options, or a mapping of name to options of its own."""
+    def hosts(
+        self, wanted: Sequence[str] | Mapping[str, HostOptions], **common: Unpack[HostOptions]
+    ) -> list[Host]:
+        """Boot several hosts at once: names, or names with options that go before the common ones."""
         each = dict(wanted) if isinstance(wanted, Mapping) else {name: HostOptions() for name in wanted}
-        with ThreadPoolExecutor(max_workers=4) as pool:
-            jobs = [pool.submit(self.host, name, **{**options, **own}) for name, own in each.items()]
-            return [job.result() for job in jobs]
 
-    def stop(self) -> None:
-        """Remove everything. Raises LabError where something will not go away."""
-        error = _end_keeper(self._keeper)
-        for host in self._hosts.values():
-            if host.container.process is not None:
-                host.container.process.wait(20)
-        self.registry.collect()
-        if error:
-            raise LabError(error)
+        def boot(name: str) -> Host:
+            options = common.copy()
+            options.update(each[name])
+            return self.host(name, **options)
+
+        with ThreadPoolExecutor(max_workers=_BOOTS_AT_ONCE) as pool:
+            return list(pool.map(boot, each))
+
+    def remove(self, host: Host) -> None:
+        """Switch a host off and free what it takes; its disk is lost and its address not used again."""
+        host.stop()
+        host.container.remove_disk()
+        remove_namespace(self.slot, host.name)
+        with self._lock:
+            del self._hosts[host.name]
+        self._write_state()
 
     def keep(self) -> None:
         """Let the lab outlive this process; `python -m lab down` ends it."""
         self._write_state()
-        pipe = self._keeper.process.stdin
-        assert pipe is not None
-        pipe.write("keep\n")
-        pipe.flush()
+        self._tether.keep()
+
+    def stop(self) -> None:
+        """Remove everything; a second time does nothing. LabError where something will not go away."""
+        complaint = self._tether.release()
+        for host in self._hosts.values():
+            if host.container.process is not None:
+                host.container.process.wait(20)
+        self.registry.collect()
+        if complaint:
+            raise LabError(complaint)
 
     def __enter__(self) -> Lab:
         return self
@@ -189,144 +199,19 @@ class Lab:
         self.registry.start()
         self._write_state()
 
-    def _settle(self, host: Host, options: HostOptions) -> None:
-        """Write into the host's tree what distinguishes it from the base image."""
-        root = host.root
-        (root / "etc/hostname").write_text(f"{host.name}\n")
-        (root / "etc/hosts").write_text(
-            "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
-            f"{host.address} {host.name}\n{host.address6} {host.name}\n"
-            f"{self.registry.address} {REGISTRY_NAME} {REGISTRY_NAME}.lab\n"
-        )
-        identity = f"{self.slot.prefix}/{host.name}/{os.urandom(8).hex()}"
-        (root / "etc/machine-id").write_text(f"{hashlib.md5(identity.encode(), usedforsecurity=False).hexdigest()}\n")
-        (root / "etc/apt/sources.list").write_text(f"deb [trusted=yes] {self.registry.url}/debian ./\n")
-        host_key = root / "etc/ssh/ssh_host_ed25519_key"
-        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", host.name, "-f", str(host_key)])
-        authorized = self.key.with_suffix(".pub").read_text()
-        for home, uid in (("root", 0), ("home/admin", 1000), ("home/student", 1001)):
-            directory = root / home / ".ssh"
-            directory.mkdir(mode=0o700, exist_ok=True)
-            keys = directory / "authorized_keys"
-            keys.write_text(authorized)
-            for path in (directory, keys):
-                os.chown(path, uid, uid)
-        for package in options.get("without", ()):
-            run(["chroot", str(root), "dpkg", "--purge", "--force-depends", package])
-        firewall.install(root, options.get("firewall"))
-        if options.get("gpus"):
-            gpus.install(root, options["gpus"])
-        public = host_key.with_suffix(".pub").read_text().split()[:2]
-        names = [host.name, host.address, host.address6]
-        names += [address for n in ("office", "outside") for address in (host._address(n, 4), host._address(n, 6))]
-        with self._lock, self.known_hosts.open("a") as file:
-            file.write(f"{','.join(names)} {' '.join(public)}\n")
-
     def _write_state(self) -> None:
-        """What `python -m lab status` and `shell` need to know about a lab of another process."""
+        """What `python -m lab` needs to know about a lab of another process."""
         with self._lock:
-            state = {
-                "name": self.name,
-                "slot": self.slot.number,
-                "registry": self.registry.url,
-                "hosts": {
-                    host.name: {
-                        "address": host.address,
-                        "address6": host.address6,
-                        "firewall": host.firewall,
-                        "leader": host.container.leader,
-                    }
-                    for host in self._hosts.values()
-                },
+            hosts = {
+                host.name: {
+                    "address": host.address,
+                    "address6": host.address6,
+                    "firewall": host.firewall,
+                    "leader": host.container.leader,
+                }
+                for host in self._hosts.values()
             }
+            state = {"name": self.name, "registry": self.registry.url, "hosts": hosts}
             beside = self.slot.directory / "state.new"
             beside.write_text(json.dumps(state, indent=1))
             beside.rename(self.slot.directory / "state.json")
-
-
-def sweep() -> list[int]:
-    """Remove what dead labs left on this machine; returns their slot numbers."""
-    swept = []
-    for slot in all_slots():
-        if not cleanup.remnants(slot):
-            continue
-        lock = slot.lock()
-        if lock is None:
-            continue
-        try:
-            cleanup.remove(slot)
-            swept.append(slot.number)
-        finally:
-            os.close(lock)
-    return swept
-
-
-def _start_keeper() -> _Keeper:
-    for slot in all_slots():
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lab.keeper", str(slot.number)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,
-            cwd=Path(__file__).parents[1],
-            env={"PATH": os.environ.get("PATH", os.defpath), "OLLAMA_FLEET_LAB_RUN": str(slot.directory.parent)},
-        )
-        assert process.stdout is not None
-        said = process.stdout.readline().strip()
-        if said == "ready":
-            return _Keeper(slot, process)
-        _end_keeper(_Keeper(slot, process))
-        if said:
-            raise LabError(said)
-    raise LabError(f"all {len(all_slots())} labs of this machine are in use; see `python -m lab status`")
-
-
-def _end_keeper(keeper: _Keeper) -> str:
-    """Close the keeper's input and wait until it has cleaned up; returns its complaint, empty when all is gone."""
-    out, _ = keeper.process.communicate()
-    return out.strip() if keeper.process.returncode == 1 else ""
-
-
-def _try_namespaces() -> str | None:
-    """Make and remove what a lab is made of: a network namespace and an overlay."""
-    if not shutil.which("ip"):
-        return None  # comes with the tools; Lab.start tries again after installing them
-    name = f"oflabtry{os.getpid()}"
-    try:
-        run(["ip", "netns", "add", name])
-        run(["ip", "-n", name, "link", "add", "try", "type", "bridge"])
-        run(["ip", "-n", name, "link", "add", "name", "a", "type", "veth", "peer", "name", "b"])
-    except LabError as error:
-        return f"network namespaces are refused here: {error}"
-    finally:
-        succeeds(["ip", "netns", "del", name])
-    with tempfile.TemporaryDirectory(prefix="oflabtry") as directory:
-        lower, disk, merged = (Path(directory, part) for part in ("lower", "disk", "merged"))
-        for path in (lower, disk, merged):
-            path.mkdir()
-        try:
-            run(["mount", "-t", "tmpfs", "tmpfs", str(disk)])
-            (disk / "upper").mkdir()
-            (disk / "work").mkdir()
-            options = f"lowerdir={lower},upperdir={disk / 'upper'},workdir={disk / 'work'}"
-            run(["mount", "-t", "overlay", "-o", options, "overlay", str(merged)])
-        except LabError as error:
-            return f"mounting an overlay is refused here: {error}"
-        finally:
-            succeeds(["umount", str(merged)])
-            succeeds(["umount", str(disk)])
-    return None
-
-
-def _try_cgroup() -> str | None:
-    name = f"oflabtry{os.getpid()}"
-    try:
-        cgroup.create(name)
-    except (LabError, OSError) as error:
-        return f"control groups cannot be made here: {error}"
-    finally:
-        for hierarchy in cgroup.hierarchies():
-            cgroup.remove_tree(hierarchy / name)
-    return None

@@ -1,8 +1,8 @@
 """Three networks in a namespace of the lab's own, IPv4 and IPv6, addresses set from outside.
 
-A "switch" namespace holds one bridge per network. Every host has an interface on each, a client namespace only on
-its own, and nothing forwards between them: what a client reaches, it reaches because the host lets it. The machine
-that runs the tests has one interface on `lan`, the controller's.
+A "switch" namespace holds one bridge per network. Every host has an interface on each, a client namespace
+only on its own, and nothing forwards between them: what a client reaches, it reaches because the host lets
+it. The machine that runs the tests has one interface on `lan`, the controller's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .process import LabError, run
 from .slot import Slot
 
 NETWORKS = ("lan", "office", "outside")
-"""`lan`: the controller, the registry and the hosts. `office`: clients who may be allowed. `outside`: nobody is."""
+"""`lan`: controller, registry, hosts. `office`: clients who may be allowed. `outside`: nobody is."""
 
 CONTROLLER, REGISTRY, CLIENT, FIRST_HOST = 1, 2, 5, 10
 """Host part of an address, the same in every network and for both families."""
@@ -104,6 +104,11 @@ def make_namespace(slot: Slot, name: str, number: int, networks: list[Network]) 
         ["link set lo up"]
         + [line for network in networks for line in _addresses(network.name, network, number)],
     )
+
+
+def remove_namespace(slot: Slot, name: str) -> None:
+    """Remove a machine's network namespace, and with it its cables."""
+    run(["ip", "netns", "del", slot.netns(name)])
 
 
 def port_name(number: int, network: str) -> str:

@@ -1,7 +1,7 @@
 """A model registry on `lan`: Debian's docker-registry behind a front that makes its answers fit for Ollama.
 
-The front (registry_front.py) also serves plain files: release archives under /files/, and under /debian/ an apt
-repository of the few packages a host may lack.
+The front (registry_front.py) also serves plain files: release archives under /files/, and under /debian/ an
+apt repository of the few packages a host may lack.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Registry:
         return self.directory / "files"
 
     def start(self) -> None:
-        """Start both servers in the namespace `registry`, which exists already, and wait until they answer."""
+        """Start both servers in the namespace `registry`, which exists, and wait until they answer."""
         self.files.mkdir(parents=True)
         (self.directory / "storage").mkdir()
         unpacked = self.directory / "docker-registry"
@@ -116,27 +116,39 @@ class Registry:
         self._request("PUT", f"/v2/{name}/manifests/{tag}", body, {"Content-Type": MANIFEST_TYPE})
         return f"sha256:{hashlib.sha256(body).hexdigest()}"
 
-    def push_gguf(self, name: str, gguf: Path, *, tag: str = "latest", parameters: Mapping[str, object] | None = None) -> str:
-        """Push a GGUF file as a model the way a real one looks: model layer, parameters if any, config."""
+    def push_gguf(
+        self,
+        name: str,
+        gguf: Path,
+        *,
+        tag: str = "latest",
+        parameters: Mapping[str, object] | None = None,
+        config: Mapping[str, object] | None = None,
+    ) -> str:
+        """Push a GGUF file as a model the way a real one looks: model layer, parameters if any, config.
+
+        `config` replaces fields of the configuration, which is otherwise that of a small llama in F16.
+        """
         content = gguf.read_bytes()
         layers = [(MODEL_TYPE, content)]
         if parameters:
             layers.append(("application/vnd.ollama.image.params", json.dumps(parameters).encode()))
         diff_ids = [f"sha256:{hashlib.sha256(data).hexdigest()}" for _, data in layers]
-        config = {
+        described = {
             "model_format": "gguf",
             "model_family": "llama",
             "model_families": ["llama"],
             "model_type": "1M",
-            "file_type": "F32",
+            "file_type": "F16",
             "architecture": "amd64",
             "os": "linux",
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
+            **(config or {}),
         }
-        return self.push(name, layers, tag=tag, config=json.dumps(config).encode())
+        return self.push(name, layers, tag=tag, config=json.dumps(described).encode())
 
     def model(self, name: str, tag: str = "latest") -> str:
-        """The full name by which an Ollama pulls what was pushed as `name`: `10.213.0.2:5000/library/tiny:latest`."""
+        """The name by which an Ollama pulls what was pushed: `10.213.0.2:5000/library/tiny:latest`."""
         return f"{self.host}/{name}:{tag}"
 
     def publish(self, path: Path, name: str | None = None) -> str:
@@ -156,11 +168,14 @@ class Registry:
         """Make blobs and files come slowly or break off, from the next request on; nothing given: no faults.
 
         `bytes_per_second` limits each answer; `drop_after` closes the connection after that many bytes;
-        `status` answers with that HTTP status instead; `corrupt` (1) flips the first byte of each answer.
+        `status` answers with that HTTP status instead; `delay` waits that many seconds before answering;
+        `corrupt` (1) flips the first byte of each answer.
         """
-        known = {"bytes_per_second", "drop_after", "status", "corrupt"}
+        known = {"bytes_per_second", "drop_after", "status", "delay", "corrupt"}
         if unknown := faults.keys() - known:
-            raise LabError(f"no fault called {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
+            raise LabError(
+                f"no fault called {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}"
+            )
         beside = self.directory / "faults.new"
         beside.write_text(json.dumps(faults))
         beside.rename(self.directory / "faults.json")
@@ -209,8 +224,13 @@ class Registry:
             try:
                 self._request("GET", "/v2/", b"", {})
             except LabError as error:
-                if time.monotonic() > deadline or any(process.poll() is not None for process in self.processes):
-                    logs = [(self.directory / f"{name}.log").read_text()[-500:] for name in ("docker-registry", "front")]
+                if time.monotonic() > deadline or any(
+                    process.poll() is not None for process in self.processes
+                ):
+                    logs = [
+                        (self.directory / f"{name}.log").read_text()[-500:]
+                        for name in ("docker-registry", "front")
+                    ]
                     raise LabError(f"the registry does not start: {error}\n{''.join(logs)}") from error
                 time.sleep(0.02)
             else:

@@ -1,7 +1,8 @@
 """The HTTP front of the lab's registry; a program of its own, run in the registry's network namespace.
 
-A plain registry answers a blob with 200 and no `Location`, which Ollama's downloader takes for an error: the front
-adds it. It passes Range on, so that parts come as 206, and serves directories of plain files with Range as well.
+A plain registry answers a blob with 200 and no `Location`, which Ollama's downloader takes for an error: the
+front adds it. It passes Range on, so that parts come as 206, and serves directories of plain files with Range
+as well.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import BinaryIO
@@ -29,6 +31,10 @@ class Dropped(Exception):
     """The connection was broken off on purpose."""
 
 
+class Refused(Exception):
+    """The request is answered with the status in `args[0]` and nothing else."""
+
+
 class Front(BaseHTTPRequestHandler):
     """One connection; the class attributes are set once by `main`."""
 
@@ -40,71 +46,71 @@ class Front(BaseHTTPRequestHandler):
 
     def handle_any(self) -> None:
         """Answer from a directory of files, or from the registry behind."""
-        self.sent = 0
-        status = 0
+        self.sent = self.status = 0
         try:
             path = unquote(urlsplit(self.path).path)
             prefix = next((prefix for prefix in self.served if path.startswith(f"{prefix}/")), None)
             if prefix is None:
-                status = self._forward()
+                self._forward()
             else:
-                status = self._serve_file(self.served[prefix], path.removeprefix(f"{prefix}/"))
+                self._serve_file(self.served[prefix], path.removeprefix(f"{prefix}/"))
+        except Refused as refused:
+            self.send_response(refused.args[0])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
         except (Dropped, ConnectionError):
             self.close_connection = True
         finally:
-            self._record(status)
+            self._record()
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = handle_any  # noqa: N815 - the base class's names
+    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = handle_any  # noqa: N815 - names of the base class
 
-    def _forward(self) -> int:
+    def send_response(self, code: int, message: str | None = None) -> None:
+        """Keep the status for the log, which wants it also where the client then hangs up."""
+        self.status = int(code)
+        super().send_response(code, message)
+
+    def _forward(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
-        backend = http.client.HTTPConnection(self.backend, timeout=600)
-        backend.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-        for name, value in self.headers.items():
-            if name.lower() not in _HOP_BY_HOP:
-                backend.putheader(name, value)
-        backend.endheaders()
-        while length > 0 and (piece := self.rfile.read(min(length, _CHUNK))):
-            backend.send(piece)
-            length -= len(piece)
-        answer = backend.getresponse()
-        is_blob = self.command == "GET" and bool(_BLOB.match(urlsplit(self.path).path))
-        faults = self._faults() if is_blob else {}
-        if (status := int(faults.get("status", 0))) != 0:
-            answer.read()
-            backend.close()
-            return self._refuse(status)
-        self.send_response(answer.status)
-        for name, value in answer.getheaders():
-            if name.lower() not in _HOP_BY_HOP | {"date", "server"}:
-                self.send_header(name, value)
-        if answer.status == 200 and _BLOB.match(urlsplit(self.path).path) and not answer.getheader("Location"):
-            self.send_header("Location", f"http://{self.headers.get('Host', '')}{self.path}")
-        if answer.getheader("Content-Length") is None:
-            # Of unknown length: the end of the connection is the end of the answer.
-            self.send_header("Connection", "close")
-            self.close_connection = True
-        self.end_headers()
-        if self.command != "HEAD":
-            self._copy(answer.read, faults)
-        backend.close()
-        return answer.status
+        is_blob = bool(_BLOB.match(urlsplit(self.path).path))
+        faults = self._faults() if is_blob and self.command == "GET" else {}
+        with closing(http.client.HTTPConnection(self.backend, timeout=600)) as backend:
+            backend.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                if name.lower() not in _HOP_BY_HOP:
+                    backend.putheader(name, value)
+            backend.endheaders()
+            while length > 0 and (piece := self.rfile.read(min(length, _CHUNK))):
+                backend.send(piece)
+                length -= len(piece)
+            answer = backend.getresponse()
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                if name.lower() not in _HOP_BY_HOP | {"date", "server"}:
+                    self.send_header(name, value)
+            if answer.status == 200 and is_blob and not answer.getheader("Location"):
+                self.send_header("Location", f"http://{self.headers.get('Host', '')}{self.path}")
+            if answer.getheader("Content-Length") is None:
+                # Of unknown length: the end of the connection is the end of the answer.
+                self.send_header("Connection", "close")
+                self.close_connection = True
+            self.end_headers()
+            if self.command != "HEAD":
+                self._copy(answer.read, faults)
 
-    def _serve_file(self, directory: Path, name: str) -> int:
+    def _serve_file(self, directory: Path, name: str) -> None:
         path = (directory / name).resolve()
         if not path.is_relative_to(directory.resolve()) or not path.is_file():
-            return self._refuse(404)
+            raise Refused(404)
         if self.command not in {"GET", "HEAD"}:
-            return self._refuse(405)
+            raise Refused(405)
         faults = self._faults()
-        if (fault := int(faults.get("status", 0))) != 0:
-            return self._refuse(fault)
         size = path.stat().st_size
         start, end, status = 0, size, 200
         if (wanted := self.headers.get("Range")) is not None and (match := _RANGE.match(wanted)):
             start, end, status = int(match[1]), min(int(match[2] or size) + 1, size), 206
             if start >= size:
-                return self._refuse(416)
+                raise Refused(416)
         with path.open("rb") as file:
             self.send_response(status)
             self.send_header("Content-Type", "application/octet-stream")
@@ -116,13 +122,6 @@ class Front(BaseHTTPRequestHandler):
             if self.command == "GET":
                 file.seek(start)
                 self._copy(_limited(file, end - start), faults)
-        return status
-
-    def _refuse(self, status: int) -> int:
-        self.send_response(status)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-        return status
 
     def _copy(self, read: Callable[[int], bytes], faults: dict[str, float]) -> None:
         rate, drop = faults.get("bytes_per_second"), faults.get("drop_after")
@@ -142,19 +141,23 @@ class Front(BaseHTTPRequestHandler):
                 time.sleep(len(piece) / rate)
 
     def _faults(self) -> dict[str, float]:
+        """The faults that hold at this moment; those that come before any answer take effect here."""
         try:
             faults: dict[str, float] = json.loads(self.log_path.with_name("faults.json").read_text())
         except FileNotFoundError:
             return {}
+        time.sleep(faults.get("delay", 0))
+        if status := int(faults.get("status", 0)):
+            raise Refused(status)
         return faults
 
-    def _record(self, status: int) -> None:
+    def _record(self) -> None:
         record = {
             "client": self.client_address[0].removeprefix("::ffff:"),
             "method": self.command,
             "path": self.path,
             "range": self.headers.get("Range"),
-            "status": status,
+            "status": self.status,
             "bytes": self.sent,
         }
         with self.log_lock, self.log_path.open("a") as log:

@@ -1,7 +1,7 @@
 """What sshd opened for its clients: exec, shell and subsystem sessions, read from its log.
 
-At LogLevel VERBOSE sshd writes one line per session that begins with `Starting session:`; a TCP connection or a
-forwarded channel is none. So the cost of a deploy can be counted on the server's side.
+At LogLevel VERBOSE sshd writes one line per session that begins with `Starting session:`; a TCP connection or
+a forwarded channel is none. So the cost of a deploy can be counted on the server's side.
 """
 
 from __future__ import annotations

@@ -37,6 +37,16 @@ class Slot:
         return RUN / f"{self.number}.lock"
 
     @property
+    def keeper_path(self) -> Path:
+        """Process id of the lab's keeper."""
+        return self.directory / "keeper.pid"
+
+    @property
+    def kept_path(self) -> Path:
+        """Exists where the lab is meant to outlive the process that started it."""
+        return self.directory / "kept"
+
+    @property
     def controller_interface(self) -> str:
         """The one interface a lab adds to the machine's own network namespace."""
         return self.prefix

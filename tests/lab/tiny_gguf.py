@@ -13,7 +13,34 @@ import numpy as np
 Quantization = Literal["F32", "F16", "BF16", "Q8_0", "Q4_0"]
 
 EMBEDDING, HEADS, HEADS_KV, FEED_FORWARD, CONTEXT = 64, 4, 2, 128, 512
-_PIECES = "the of and to in a is that it for was on are with as be at this have from or an they by we you".split()
+_PIECES = [
+    "the",
+    "of",
+    "and",
+    "to",
+    "in",
+    "a",
+    "is",
+    "that",
+    "it",
+    "for",
+    "was",
+    "on",
+    "are",
+    "with",
+    "as",
+    "be",
+    "at",
+    "this",
+    "have",
+    "from",
+    "or",
+    "an",
+    "they",
+    "by",
+    "we",
+    "you",
+]
 _LETTERS = list("etaoinshrdlucmfwypvbgkjqxz")
 _FILE_TYPES = {
     "F32": gguf.LlamaFileType.ALL_F32,
@@ -93,7 +120,9 @@ def _tensors(
     """Name and data of every tensor, rows first."""
 
     def noise(*shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-        return cast("np.ndarray[Any, np.dtype[np.float32]]", random.normal(0.0, 0.02, shape).astype(np.float32))
+        return cast(
+            "np.ndarray[Any, np.dtype[np.float32]]", random.normal(0.0, 0.02, shape).astype(np.float32)
+        )
 
     ones = np.ones(EMBEDDING, dtype=np.float32)
     narrow = EMBEDDING // HEADS * HEADS_KV
@@ -115,7 +144,7 @@ def _tensors(
 
 
 def main() -> None:
-    """Write one model: `python -m lab.tiny_gguf PATH [--arch A] [--layers N] [--seed N] [--quantization Q]`."""
+    """Write one model: `python -m lab.tiny_gguf PATH [--arch A] [--layers N] [--seed N] ...`."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("path", type=Path)
     parser.add_argument("--arch", default="llama")
