@@ -109,6 +109,6 @@ def http_transport(opener: Opener) -> httpx.BaseTransport:
                 raise httpcore.ConnectError(str(error)) from error
 
     # There is no TLS here (start_tls refuses it), and reading the certificates of all authorities takes 15 ms a client.
-    transport: Any = httpx_module.HTTPTransport(verify=False, trust_env=False)  # noqa: S501
+    transport: Any = httpx_module.HTTPTransport(verify=False, trust_env=False)
     transport._pool = httpcore.ConnectionPool(network_backend=Backend(), max_connections=8)
     return cast("httpx.BaseTransport", transport)

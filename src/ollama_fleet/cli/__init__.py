@@ -38,7 +38,8 @@ def cli() -> None:
 def main() -> None:
     """Run the command. Exit code 1 for every mistake, told in a line each; never a traceback for one."""
     try:
-        cli.main(standalone_mode=False)
+        # Without standalone mode click hands back what `Exit` carries instead of ending the process with it.
+        code = cli.main(standalone_mode=False)
     except SpecErrors as error:
         for line in error.errors:
             click.echo(str(line), err=True)
@@ -52,3 +53,4 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -56,7 +56,11 @@ def converge() -> None:
     ollama.directories(name="Directories", wanted=plan.directories, scope=scope, models_dir=models_dir)
     if plan.firewall:
         firewall.allow(
-            name="Firewall", port=plan.firewall.port, sources=plan.firewall.sources, models_dir=models_dir
+            name="Firewall",
+            port=plan.firewall.port,
+            sources=plan.firewall.sources,
+            present=plan.firewall.present,
+            models_dir=models_dir,
         )
     ollama.files(
         name="Unit and environment", wanted=plan.files, lines=plan.lines, scope=scope, models_dir=models_dir

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from ollama_fleet.artifacts.gguf import GgufError, read_facts
 from ollama_fleet.artifacts.http_source import HttpOptions
 from ollama_fleet.artifacts.lock import Lock
-from ollama_fleet.artifacts.locking import resolve_file, resolve_model, resolve_release
+from ollama_fleet.artifacts.locking import LockingError, resolve_file, resolve_model, resolve_release
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.hardware.catalogue import catalogue
+from ollama_fleet.planner.host_decisions import declared_devices, host_decisions
 from ollama_fleet.spec.fleet import Fleet
 from ollama_fleet.spec.hosts import HostSpec
 from ollama_fleet.spec.names import CPU, is_file_base
@@ -30,37 +33,50 @@ class Needs:
     """Model names and GGUF paths as written."""
 
 
-def needs_of(fleet: Fleet) -> Needs:
-    """Collect what the hosts of a fleet may need, also on devices that only the host itself knows."""
+def needs_of(fleet: Fleet, lock: Lock) -> Needs:
+    """Collect what the hosts of a fleet may need.
+
+    Of a model that leaves its quantisation open, a host with declared GPUs needs only what is decided for these;
+    a host that alone knows its GPUs may need any.
+
+    Args:
+        fleet: whose hosts and models.
+        lock: what is known of models so far.
+
+    Raises:
+        PlanError, SpecErrors: a model does not work out on declared GPUs.
+    """
     needs = Needs()
     for host in fleet.hosts:
         version = str(host.release.version)
-        archives = needs.releases.setdefault(version, {})
-        archives.update(dict.fromkeys(_archives(host)))
+        needs.releases.setdefault(version, {}).update(dict.fromkeys(_archives(host)))
         needs.sources.setdefault(version, host.release.source)
-        for request in host.models:
-            for kinds in _possible_devices(host, request.kinds):
-                needs.bases[request.for_devices(kinds).base] = None
+        devices = declared_devices(host)
+        if devices is None:
+            bases = _possible_bases(host)
+        else:
+            bases = [decided.decision.candidate.base for decided in host_decisions(host, devices, lock)]
+        needs.bases.update(dict.fromkeys(bases))
     return needs
 
 
 def _archives(host: HostSpec) -> Iterator[str]:
-    has_amd = host.gpus != "auto" and any(
-        catalogue()[kind].vendor == "amd" for kind in host.gpus if kind in catalogue()
-    )
+    gpus = catalogue()
+    has_amd = host.gpus != "auto" and any(gpus[kind].vendor == "amd" for kind in host.gpus if kind in gpus)
     for architecture in (host.arch,) if host.arch else ARCHITECTURES:
         yield f"linux-{architecture}"
         if has_amd and architecture == "amd64":
             yield f"linux-{architecture}-rocm"
 
 
-def _possible_devices(host: HostSpec, kinds: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    if host.gpus != "auto":
-        yield host.gpus
-        return
-    yield ()
-    for kind in kinds:
-        yield () if kind == CPU else (kind,)
+def _possible_bases(host: HostSpec) -> list[str]:
+    """What a host may need whose GPUs nobody has declared."""
+    return [
+        candidate.base
+        for request in host.models
+        for kinds in ((), *((kind,) for kind in request.kinds if kind != CPU))
+        for candidate in request.for_devices(kinds).candidates
+    ]
 
 
 def make_lock(fleet: Fleet, *, told: Callable[[str], None] = lambda _: None) -> Lock:
@@ -72,23 +88,38 @@ def make_lock(fleet: Fleet, *, told: Callable[[str], None] = lambda _: None) -> 
 
     Raises:
         LockingError: something cannot be resolved; one line.
-        SpecErrors: a model does not work out on some device.
+        PlanError, SpecErrors: a model does not work out on some device.
     """
-    needs = needs_of(fleet)
     lock = Lock()
+    needs = needs_of(fleet, lock)
     for version, archives in needs.releases.items():
-        source = needs.sources[version]
         told(f"release {version}: {', '.join(archives)}")
-        lock = lock.with_release(
-            version, resolve_release(version, list(archives), source=None if source == UPSTREAM else source)
-        )
-    for base in needs.bases:
-        told(f"model {base}")
-        if is_file_base(base):
-            lock = lock.with_file(base, resolve_file(fleet.folder / base))
-        else:
-            name = ModelName.parse(base)
-            registry = fleet.registries.get(name.host.casefold())
-            options = HttpOptions(insecure=registry is not None and registry.insecure)
-            lock = lock.with_model(name, resolve_model(name, options))
+        source = needs.sources[version]
+        found = resolve_release(version, list(archives), source=None if source == UPSTREAM else source)
+        lock = lock.with_release(version, found)
+    # What is read of a model may change what is decided, and so what is needed: go on until nothing is missing.
+    while missing := [base for base in needs.bases if not _is_locked(base, lock)]:
+        for base in missing:
+            told(f"model {base}")
+            lock = _with_base(lock, fleet, base)
+        needs = needs_of(fleet, lock)
     return lock
+
+
+def _is_locked(base: str, lock: Lock) -> bool:
+    if is_file_base(base):
+        return base in lock.files
+    return ModelName.parse(base) in {ModelName.parse(name) for name in lock.models}
+
+
+def _with_base(lock: Lock, fleet: Fleet, base: str) -> Lock:
+    try:
+        if is_file_base(base):
+            path = fleet.folder / Path(base).expanduser()
+            return lock.with_file(base, resolve_file(path, read_facts))
+        name = ModelName.parse(base)
+        registry = fleet.registries.get(name.host.casefold())
+        options = HttpOptions(insecure=registry is not None and registry.insecure)
+        return lock.with_model(name, resolve_model(name, options, read_facts))
+    except GgufError as error:
+        raise LockingError(f"model {base}: {error}") from None

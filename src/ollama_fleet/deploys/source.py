@@ -10,10 +10,13 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from ollama_fleet.artifacts.families import family, find_model
 from ollama_fleet.artifacts.lock import Lock
+from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.hardware.catalogue import catalogue
 from ollama_fleet.planner.render import Templates
 from ollama_fleet.spec.fleet import Fleet
+from ollama_fleet.spec.names import is_file_base
 
 ENVIRONMENT = "OLLAMA_FLEET"
 FLEET_FILE = "fleet.yaml"
@@ -52,8 +55,19 @@ def load_source(path: Path) -> Source:
 
 
 def load_fleet(path: Path) -> Fleet:
-    """Read a fleet, with the names of GPUs checked. Raises SpecErrors."""
-    return Fleet.load(path, catalogue().keys())
+    """Read a fleet, with names of GPUs and quantisations checked. Raises SpecErrors."""
+    return Fleet.load(path, catalogue().keys(), published)
+
+
+def published(base: str) -> dict[str, str]:
+    """Where the quantisations of a model of a known family are found; nothing for any other."""
+    if is_file_base(base):
+        return {}
+    known = find_model(ModelName.parse(base))
+    if known is None:
+        return {}
+    models = family(known.family).sizes[known.size].models
+    return {quantization: model.names[0] for quantization, model in models.items() if model.names}
 
 
 def load_templates(folder: Path) -> Templates:

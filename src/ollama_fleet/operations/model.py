@@ -140,7 +140,7 @@ def _calling(listen: Listen, act: Callable[[Ollama, Host], None]) -> Callable[[H
 
 def _bring(base: WantedBase | WantedImport, folder: str, listen: Listen) -> FunctionCommand:
     if isinstance(base, WantedImport):
-        path = Path(folder, base.path)
+        path = Path(folder) / Path(base.path).expanduser()
         return step(
             _calling(listen, lambda server, at: _import(server, at, base, path)), f"import {base.path}"
         )

@@ -11,9 +11,9 @@ from pydantic import SecretStr
 from ollama_fleet.artifacts.lock import Lock, NotLocked
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.artifacts.releases import TARGETS
-from ollama_fleet.hardware.catalogue import candidates
 from ollama_fleet.planner.difference import Difference, Item
 from ollama_fleet.planner.errors import PlanError
+from ollama_fleet.planner.host_decisions import host_decisions, planned_devices
 from ollama_fleet.planner.host_files import host_files
 from ollama_fleet.planner.items.account import WantedAccount
 from ollama_fleet.planner.items.directory import WantedDirectory
@@ -148,7 +148,7 @@ def _plan(
     )
     read_by_server: tuple[Item, ...] = (release, *files.of_server)
     because = dict.fromkeys(item.kind for item in read_by_server if item.differences(state))
-    firewall = _firewall(spec, layout)
+    firewall = _firewall(spec, state, layout)
     return HostPlan(
         host=spec.name,
         layout=layout,
@@ -212,48 +212,36 @@ def _directories(layout: Layout) -> tuple[WantedDirectory, ...]:
     return (WantedDirectory(layout.state, owner, group), home, models)
 
 
-def _firewall(spec: HostSpec, layout: Layout) -> WantedFirewall | None:
-    if layout.scope == "user" or spec.listen.is_loopback:
+def _firewall(spec: HostSpec, state: HostState, layout: Layout) -> WantedFirewall | None:
+    if layout.scope == "user":
         return None
+    _check_firewall(spec, state)
     sources = tuple(map(str, spec.allow_from)) or (ANYWHERE if spec.expose else ())
-    return WantedFirewall(spec.listen.port, sources, layout)
+    return WantedFirewall(spec.listen.port, sources, layout, present=not spec.listen.is_loopback)
+
+
+def _check_firewall(spec: HostSpec, state: HostState) -> None:
+    demanded, there = spec.firewall_backend, state.firewall
+    if demanded == "auto" or (there.active and there.backend == demanded):
+        return
+    origin = spec.origin.get("firewall.backend")
+    if there.active:
+        found, advice = f"the firewall there is {there.backend}", "switch firewalls on the host"
+    else:
+        found, advice = "no firewall is active there", f"switch {demanded} on"
+    raise PlanError(
+        f"{origin}: firewall.backend: {demanded} is demanded, but {found}; {advice}, or write backend: auto"
+    )
 
 
 def _placements(
     spec: HostSpec, lock: Lock, insecure: frozenset[str], templates: Templates, state: HostState
 ) -> tuple[Placement, ...]:
-    kinds = device_kinds(spec, state)
-    resolved = (request.for_devices(kinds) for request in spec.models)
-    return tuple(place(model, spec.name, lock, insecure, templates, state) for model in resolved)
-
-
-def device_kinds(spec: HostSpec, state: HostState) -> tuple[str, ...]:
-    """The catalogue's name for each GPU: as declared, or as found.
-
-    Raises:
-        PlanError: a declared GPU is not there.
-    """
-    found = tuple(device.kind for device in state.devices if device.kind is not None)
-    if spec.gpus == "auto":
-        return found
-    missing = _missing(spec.gpus, state)
-    if missing:
-        there = ", ".join(device.name for device in state.devices) or state.device_error or "none"
-        raise PlanError(f"{spec.origin.get('gpus')}: gpus: {', '.join(missing)} declared, but found: {there}")
-    return tuple(spec.gpus)
-
-
-def _missing(declared: tuple[str, ...], state: HostState) -> list[str]:
-    """Declared GPUs that no device is left for; some kinds share name and size, so each device may be several."""
-    free = [candidates(device.name, device.memory_total >> 20) for device in state.devices]
-    missing = []
-    for kind in declared:
-        match = next((index for index, gpus in enumerate(free) if any(gpu.key == kind for gpu in gpus)), None)
-        if match is None:
-            missing.append(kind)
-        else:
-            free.pop(match)
-    return missing
+    devices = planned_devices(spec, state.devices, state.device_error)
+    return tuple(
+        place(decided.resolved, decided.decision, spec.name, lock, insecure, templates, state)
+        for decided in host_decisions(spec, devices, lock)
+    )
 
 
 def _outside_address(spec: HostSpec) -> str:

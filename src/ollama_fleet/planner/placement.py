@@ -15,11 +15,12 @@ from ollama_fleet.artifacts.manifest import ManifestError
 from ollama_fleet.artifacts.model_config import ModelConfig
 from ollama_fleet.artifacts.modelfile import Modelfile, ModelfileError, parse_modelfile
 from ollama_fleet.artifacts.names import ModelName
+from ollama_fleet.planner.decision import Decision
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.items.model import WantedBase, WantedImport, WantedModel
 from ollama_fleet.planner.render import RenderError, Templates
 from ollama_fleet.planner.state import HostState
-from ollama_fleet.spec.model_request import ResolvedModel
+from ollama_fleet.spec.model_request import Candidate, ResolvedModel
 
 OWNED = ("num_ctx", "num_gpu")
 """Parameters that the plan decides; a Modelfile template may not."""
@@ -31,6 +32,7 @@ class Placement:
     """One model on one host."""
 
     resolved: ResolvedModel
+    decision: Decision
     base: WantedBase | WantedImport
     created: WantedModel
 
@@ -42,6 +44,7 @@ class Placement:
 
 def place(
     resolved: ResolvedModel,
+    decision: Decision,
     host: str,
     lock: Lock,
     insecure: frozenset[str],
@@ -52,6 +55,7 @@ def place(
 
     Args:
         resolved: the model for the host's devices.
+        decision: what was left open in it.
         host: its name, which templates may use.
         lock: digests of bases.
         insecure: registries spoken to by plain HTTP, as `HOST` or `HOST:PORT` in lower case.
@@ -62,21 +66,21 @@ def place(
         NotLocked: a base is not in the lock.
         PlanError: the Modelfile template is missing or wrong.
     """
-    base = (
-        _import_of(resolved, lock.file(resolved.base))
-        if resolved.is_file
-        else _base_of(resolved, lock, insecure)
-    )
+    chosen = decision.candidate
+    if chosen.is_file:
+        base: WantedBase | WantedImport = _import_of(chosen, lock.file(chosen.base))
+    else:
+        base = _base_of(chosen, lock, insecure)
     name = ModelName.parse(resolved.name)
-    parsed = _modelfile(resolved, host, base.model, templates)
+    parsed = _modelfile(resolved, decision, host, base.model, templates)
     request = parsed.create_request(name.short, base.model.short)
-    request["parameters"] = {**request.get("parameters", {}), **_owned(resolved)}
+    request["parameters"] = {**request.get("parameters", {}), **_owned(decision)}
     expected = _expected(base, lock, request, state)
-    return Placement(resolved, base, WantedModel(name, base.model, request, expected))
+    return Placement(resolved, decision, base, WantedModel(name, base.model, request, expected))
 
 
-def _base_of(resolved: ResolvedModel, lock: Lock, insecure: frozenset[str]) -> WantedBase:
-    name = ModelName.parse(resolved.base)
+def _base_of(chosen: Candidate, lock: Lock, insecure: frozenset[str]) -> WantedBase:
+    name = ModelName.parse(chosen.base)
     locked = lock.model(name)
     return WantedBase(
         model=name,
@@ -87,20 +91,21 @@ def _base_of(resolved: ResolvedModel, lock: Lock, insecure: frozenset[str]) -> W
     )
 
 
-def _import_of(resolved: ResolvedModel, locked: FileLock) -> WantedImport:
-    stem = re.sub(r"[^A-Za-z0-9_.-]", "-", PurePosixPath(resolved.base).stem)[:60].lstrip(".-") or "model"
+def _import_of(chosen: Candidate, locked: FileLock) -> WantedImport:
+    stem = re.sub(r"[^A-Za-z0-9_.-]", "-", PurePosixPath(chosen.base).stem)[:60].lstrip(".-") or "model"
     name = ModelName.parse(f"{IMPORT_NAMESPACE}/{stem}:sha256-{locked.sha256[:16]}")
-    return WantedImport(name, path=resolved.base, sha256=locked.sha256, size=locked.size)
+    return WantedImport(name, path=chosen.base, sha256=locked.sha256, size=locked.size)
 
 
-def _owned(resolved: ResolvedModel) -> dict[str, int]:
-    owned = {"num_ctx": resolved.num_ctx}
-    if resolved.num_gpu is not None:
-        owned["num_gpu"] = resolved.num_gpu
-    return owned
+def _owned(decision: Decision) -> dict[str, int]:
+    """Parameters that the plan writes; those it leaves to the engine are left out."""
+    owned = {"num_ctx": decision.num_ctx, "num_gpu": decision.num_gpu, "num_batch": decision.num_batch}
+    return {name: value for name, value in owned.items() if value is not None}
 
 
-def _modelfile(resolved: ResolvedModel, host: str, base: ModelName, templates: Templates) -> Modelfile:
+def _modelfile(
+    resolved: ResolvedModel, decision: Decision, host: str, base: ModelName, templates: Templates
+) -> Modelfile:
     source = f"{resolved.modelfile}.Modelfile.j2"
     if source not in templates:
         known = sorted(
@@ -116,9 +121,9 @@ def _modelfile(resolved: ResolvedModel, host: str, base: ModelName, templates: T
         "base": base.short,
         "model": resolved.name,
         "host": host,
-        "quantization": resolved.quantization,
-        "num_ctx": resolved.num_ctx,
-        "num_gpu": resolved.num_gpu,
+        "quantization": decision.candidate.quantization,
+        "num_ctx": decision.num_ctx,
+        "num_gpu": decision.num_gpu,
         "parameters": dict(resolved.parameters),
         "system": resolved.system,
         "template": resolved.template,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_network
 
 from ollama_fleet.planner.items.firewall import WantedFirewall
+from ollama_fleet.planner.items.firewall.notes import notes
 from ollama_fleet.planner.items.service import manager_of
 from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.placement import Placement
@@ -26,7 +26,7 @@ def remarks(
     if state.device_error:
         yield f"the GPUs cannot be read: {state.device_error}"
     for placement in placements:
-        for remark in placement.resolved.remarks:
+        for remark in (*placement.resolved.remarks, *placement.decision.remarks):
             yield f"{placement.resolved.name}: {remark}"
 
 
@@ -34,30 +34,8 @@ def _firewall(spec: HostSpec, state: HostState, wanted: WantedFirewall | None) -
     port = spec.listen.port
     if spec.scope == "user" and not spec.listen.is_loopback:
         yield f"without root no firewall is touched: whoever reaches port {port} can use and change the models"
-    if wanted is None:
-        return
-    there = state.firewall
-    if there.backend == "firewalld":
-        yield f"firewalld is not supported yet: open port {port} to {', '.join(wanted.sources)} by hand"
-    elif not there.active:
-        yield f"no firewall is active: whoever reaches port {port} can use and change the models"
-    for rule in there.rules:
-        if (
-            not rule.ours
-            and rule.port == port
-            and rule.action == "allow"
-            and not _covered(rule.source, wanted)
-        ):
-            yield f"a firewall rule of somebody else opens port {port} to {rule.source}"
-
-
-def _covered(source: str, wanted: WantedFirewall) -> bool:
-    try:
-        network = ip_network(source)
-    except ValueError:
-        return False
-    mine = (ip_network(allowed) for allowed in wanted.sources)
-    return any(network.version == other.version and network.subnet_of(other) for other in mine)  # type: ignore[arg-type]
+    if wanted is not None and wanted.present:
+        yield from notes(wanted, state.firewall)
 
 
 def _service(spec: HostSpec, state: HostState, layout: Layout) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import Literal
 from ollama_fleet.artifacts.manifest import Manifest, ManifestError
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.hardware.device import Device
+from ollama_fleet.planner.firewall_state import FirewallState
 
 FileKind = Literal["file", "directory", "link", "other"]
 
@@ -120,33 +121,6 @@ class ServiceState:
 
 
 @dataclass(frozen=True, slots=True)
-class FirewallRule:
-    """One inbound rule for one TCP port, whoever made it."""
-
-    port: int
-    source: str
-    """A network in canonical form, `any4`, `any6`, or the raw text where it is neither."""
-    action: Literal["allow", "deny"]
-    ours: bool
-    text: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class FirewallState:
-    """The firewall in charge of the host."""
-
-    backend: Literal["ufw", "nftables", "firewalld", "none", "unknown"] = "unknown"
-    active: bool = False
-    default_deny: bool = False
-    """What no rule mentions is refused."""
-    rules: tuple[FirewallRule, ...] = ()
-    chains: tuple[str, ...] = ()
-    """nftables: base chains on the input hook that are not ours, as `family table chain`."""
-    loaded: Mapping[str, str] = field(default_factory=dict)
-    """nftables: for each chain (and `table` for our own table) our rules as listed by the kernel."""
-
-
-@dataclass(frozen=True, slots=True)
 class StoredModel:
     """A manifest in the models directory."""
 
@@ -184,7 +158,7 @@ class HostState:
     groups: frozenset[str] = frozenset()
     release: ReleaseState = ReleaseState()
     service: ServiceState = ServiceState()
-    firewall: FirewallState = FirewallState()
+    firewall: FirewallState = field(default_factory=FirewallState)
     store: ModelStore = ModelStore()
     devices: tuple[Device, ...] = ()
     device_error: str | None = None

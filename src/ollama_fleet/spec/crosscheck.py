@@ -97,9 +97,11 @@ def _check_quantizations(reading: Reading, name: str) -> None:
         if own is not None:
             said.append((("hosts", host_name, "models", name, "quantization"), own.quantization))
     for path, quantization in said:
-        if isinstance(quantization, str):
+        if quantization is None or quantization == "auto":
+            continue
+        for word in (quantization,) if isinstance(quantization, str) else quantization:
             try:
-                pick_base(model.from_, quantization, variants)
+                pick_base(model.from_, word, variants)
             except Wrong as wrong:
                 reading.add(path, wrong.message, wrong.hint)
 

@@ -11,7 +11,7 @@ from ollama_fleet.spec.crosscheck import check_host, check_hosts, check_models, 
 from ollama_fleet.spec.errors import SpecError, SpecErrors, did_you_mean, show
 from ollama_fleet.spec.hosts import HostSpec, build_host, merge_host
 from ollama_fleet.spec.merge import Merged
-from ollama_fleet.spec.reading import Reading, read
+from ollama_fleet.spec.reading import Published, Reading, nothing_published, read
 from ollama_fleet.spec.yaml_source import Data, Document, load_document, parse_document
 
 
@@ -39,13 +39,18 @@ class Fleet:
     document: Document = field(repr=False, compare=False)
 
     @classmethod
-    def load(cls, path: str | Path, gpu_names: Collection[str] | None = None) -> Fleet:
+    def load(
+        cls,
+        path: str | Path,
+        gpu_names: Collection[str] | None = None,
+        published: Published = nothing_published,
+    ) -> Fleet:
         """Read a fleet file.
 
         ``gpu_names`` is the catalogue that names of GPUs are checked with; without it any name will do.
         Raises SpecErrors with all that is wrong.
         """
-        return _fleet(load_document(Path(path)), Path(path).absolute().parent, gpu_names)
+        return _fleet(load_document(Path(path)), Path(path).absolute().parent, gpu_names, published)
 
     @classmethod
     def parse(
@@ -55,10 +60,11 @@ class Fleet:
         *,
         file: str = "fleet.yaml",
         folder: str | Path = ".",
+        published: Published = nothing_published,
     ) -> Fleet:
         """The fleet out of a text, as ``load``; ``file`` is what messages call it."""
         content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-        return _fleet(parse_document(content, file), Path(folder).absolute(), gpu_names)
+        return _fleet(parse_document(content, file), Path(folder).absolute(), gpu_names, published)
 
     def host(self, name: str) -> HostSpec:
         """One host; raises KeyError where the fleet has none of that name."""
@@ -93,8 +99,10 @@ def load_fleet(path: str | Path, *, gpu_names: Collection[str] | None = None) ->
     return Fleet.load(path, gpu_names)
 
 
-def _fleet(document: Document, folder: Path, gpu_names: Collection[str] | None) -> Fleet:
-    reading = read(document)
+def _fleet(
+    document: Document, folder: Path, gpu_names: Collection[str] | None, published: Published
+) -> Fleet:
+    reading = read(document, published)
     check_references(reading, gpu_names)
     check_models(reading)
     merged = _merged_hosts(reading)

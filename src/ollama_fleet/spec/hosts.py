@@ -63,7 +63,7 @@ class HostSpec:
     env: Mapping[str, str]
     secrets: Mapping[str, SecretReference]
     allow_from: tuple[IPNetwork, ...]
-    firewall_backend: Literal["auto", "ufw", "nftables"]
+    firewall_backend: Literal["auto", "ufw", "nftables", "firewalld"]
     expose: bool
     release: ReleaseSpec
     gpus: tuple[str, ...] | Literal["auto"]
@@ -190,6 +190,9 @@ def _request(reading: Reading, host: str, name: str, place: KeyPath) -> ModelReq
 
 
 def variants_of(reading: Reading, model: str) -> dict[str, str]:
-    """The variants of a model: quantization to base."""
-    found = reading.models[model].variants or {}
-    return {quantization: base for quantization, base in found.items() if base is not None}
+    """Where quantizations of a model are found: what the catalogue knows of its base, then its own variants."""
+    section = reading.models[model]
+    own = {name: base for name, base in (section.variants or {}).items() if base is not None}
+    said = {name.casefold() for name in own}
+    published = reading.published(section.from_)
+    return {**{name: base for name, base in published.items() if name.casefold() not in said}, **own}

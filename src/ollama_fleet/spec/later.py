@@ -42,8 +42,6 @@ NOT_YET = (
     Later(tuple(f"{place}.ssh" for place in SETTINGS), "jump", hint="write ProxyJump in ~/.ssh/config"),
     Later((*SETTINGS, ""), "access"),
     Later((*SETTINGS, ""), "rollout"),
-    Later(MODEL, "num_gpu", enum=("auto",), hint="write a number of layers, or engine"),
-    Later(MODEL, "quantization", enum=("auto",), lists=True, hint="write one quantization"),
     Later(MODEL, "expect"),
     Later(("models.*",), "size", hint="write the size in from, such as qwen3:8b"),
     Later(("registries.*",), "ca"),

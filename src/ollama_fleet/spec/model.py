@@ -53,9 +53,9 @@ class Firewall(Section):
     )
     backend: (
         Annotated[
-            Literal["auto", "ufw", "nftables"],
-            word("auto", "ufw", "nftables"),
-            _words("auto", "ufw", "nftables"),
+            Literal["auto", "ufw", "nftables", "firewalld"],
+            word("auto", "ufw", "nftables", "firewalld"),
+            _words("auto", "ufw", "nftables", "firewalld"),
         ]
         | None
     ) = Field(
@@ -101,14 +101,20 @@ class ModelSettings(Section):
 
     quantization: fields.Quantization | None = Field(
         None,
-        description="Which quantization, such as q4_K_M: one of the model's `variants`, or that of `from`.",
+        description="Which quantization, such as q4_K_M: one of the model's `variants`, of its family, or that of "
+        "`from`; a list of those that are acceptable, best first; `auto` for the best that fits.",
     )
     num_ctx: fields.Context | None = Field(
         None,
         description="Context in tokens. Must be said: Ollama's own default depends on the VRAM it finds.",
     )
+    num_ctx_min: fields.Context | None = Field(
+        None, description="The least context to take where `num_ctx` does not fit; `num_ctx` if left out."
+    )
     num_gpu: fields.Layers | None = Field(
-        None, description="Layers on the GPU; `engine`, the default, leaves it to Ollama; 0 is CPU only."
+        None,
+        description="Layers on the GPU; `engine`, the default, leaves it to Ollama; `auto` is as many as fit; 0 is "
+        "CPU only.",
     )
     modelfile: fields.TemplateName | None = Field(
         None, description="Template of the Modelfile, NAME for modelfiles/NAME.Modelfile.j2."

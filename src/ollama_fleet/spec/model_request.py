@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from ollama_fleet.spec.errors import KeyPath, SpecError, SpecErrors, Wrong, counted
 from ollama_fleet.spec.merge import Layer, Merged, Origin, leaves, merge, nested
@@ -18,11 +18,26 @@ DEFAULT_TEMPLATE = "default"
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """One form of a model: ``quantization`` as asked for (``None``: that of ``from``), and what it is made from."""
+
+    quantization: str | None
+    base: str
+
+    @property
+    def is_file(self) -> bool:
+        """Whether ``base`` is a GGUF file of the machine that deploys; else a name in a registry."""
+        return is_file_base(self.base)
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedModel:
     """A model for given devices, with nothing left to the ladders.
 
-    - ``base`` is what it is made from: the variant of its quantization, else ``from_``.
-    - ``num_gpu`` is ``None`` where the engine is to choose.
+    - ``candidates`` are the forms to choose among: one, or several for ``quantization: auto`` and lists.
+    - ``ordered``: the candidates stand in the user's order of preference; else the planner has its own.
+    - ``num_gpu`` is ``None`` where the engine is to choose, ``"auto"`` where the planner is.
+    - ``num_ctx_min`` is the least context to take where ``num_ctx`` does not fit.
     - ``origin`` leads from a key (``num_ctx``, ``parameters.stop``) to the line that gave it; a key that is
       not in it has its default.
     - ``remarks`` say what of ``per_gpu`` was not taken, and why.
@@ -30,10 +45,11 @@ class ResolvedModel:
 
     name: str
     from_: str
-    base: str
-    quantization: str | None
+    candidates: tuple[Candidate, ...]
+    ordered: bool
     num_ctx: int
-    num_gpu: int | None
+    num_ctx_min: int
+    num_gpu: int | Literal["auto"] | None
     modelfile: str
     parameters: Mapping[str, ParameterValue]
     system: str | None
@@ -44,9 +60,9 @@ class ResolvedModel:
     remarks: tuple[str, ...] = ()
 
     @property
-    def is_file(self) -> bool:
-        """Whether ``base`` is a GGUF file of the machine that deploys; else a name in a registry."""
-        return is_file_base(self.base)
+    def left_open(self) -> bool:
+        """Whether something is left for the planner to choose."""
+        return len(self.candidates) > 1 or self.num_gpu == "auto" or self.num_ctx_min < self.num_ctx
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +101,12 @@ class ModelRequest:
         settings: Mapping[str, Any] = merged.settings
         quantization = settings.get("quantization")
         problems: list[SpecError] = []
-        base = self.from_
-        if quantization is not None:
-            try:
-                base = pick_base(self.from_, quantization, self._variants)
-            except Wrong as wrong:
-                path = merged.sources[("quantization",)]
-                problems.append(self._document.error(path, wrong.message, wrong.hint))
+        candidates: tuple[Candidate, ...] = ()
+        try:
+            candidates = self._candidates(quantization)
+        except Wrong as wrong:
+            path = merged.sources[("quantization",)]
+            problems.append(self._document.error(path, wrong.message, wrong.hint))
         if "num_ctx" not in settings:
             problems.append(self._no_context(kinds))
         if problems:
@@ -100,9 +115,10 @@ class ModelRequest:
         return ResolvedModel(
             name=self.name,
             from_=self.from_,
-            base=base,
-            quantization=quantization,
+            candidates=candidates,
+            ordered=isinstance(quantization, tuple),
             num_ctx=settings["num_ctx"],
+            num_ctx_min=min(settings.get("num_ctx_min", settings["num_ctx"]), settings["num_ctx"]),
             num_gpu=None if num_gpu == "engine" else num_gpu,
             modelfile=settings.get("modelfile", DEFAULT_TEMPLATE),
             parameters=MappingProxyType(dict(settings.get("parameters", {}))),
@@ -113,6 +129,16 @@ class ModelRequest:
             origin=merged.origins(self._document),
             remarks=tuple(remarks),
         )
+
+    def _candidates(self, quantization: str | tuple[str, ...] | None) -> tuple[Candidate, ...]:
+        """The forms that a quantization, a list of them or `auto` allows. Raises Wrong."""
+        if quantization is None:
+            return (Candidate(None, self.from_),)
+        if quantization == "auto":
+            every = tuple(Candidate(name, base) for name, base in self._variants.items())
+            return every or (Candidate(None, self.from_),)
+        wanted = (quantization,) if isinstance(quantization, str) else quantization
+        return tuple(Candidate(name, pick_base(self.from_, name, self._variants)) for name in wanted)
 
     def _ladder(self, kinds: Sequence[str]) -> tuple[Merged, list[str]]:
         distinct = list(dict.fromkeys(kinds)) or [CPU]

@@ -224,6 +224,6 @@ def pick_base(from_: str, quantization: str, variants: Mapping[str, str]) -> str
     if wanted not in {name.casefold() for name in known}:
         raise Wrong(f"{show(quantization)} is no known quantization", did_you_mean(quantization, known))
     raise Wrong(
-        f"{show(quantization)} beyond variants is not supported yet",
-        f"write where it is found below variants ({quantization}: NAME), or name it in from",
+        f"where {show(from_)} is found as {show(quantization)} is not known",
+        f"write it below variants ({quantization}: NAME), or name it in from",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -53,6 +53,15 @@ _EXPECTED = {
 }
 
 
+Published = Callable[[str], Mapping[str, str]]
+"""A catalogue of families: from the name of a base to the bases of the same model by quantisation."""
+
+
+def nothing_published(_: str) -> Mapping[str, str]:
+    """The catalogue that knows no family."""
+    return {}
+
+
 @dataclass(slots=True)
 class Reading:
     """The sections of a file that could be read, and what is wrong with the others."""
@@ -65,6 +74,7 @@ class Reading:
     hosts: dict[str, Host] = field(default_factory=dict)
     registries: dict[str, Registry] = field(default_factory=dict)
     prune: bool | str = "report"
+    published: Published = nothing_published
     errors: list[SpecError] = field(default_factory=list)
     _guesses: int = 0
     _wrong: set[KeyPath] = field(default_factory=set)
@@ -100,9 +110,9 @@ class Reading:
         self._above_wrong.update(path[:length] for length in range(len(path)))
 
 
-def read(document: Document) -> Reading:
+def read(document: Document, published: Published = nothing_published) -> Reading:
     """Read every section; what is wrong is in ``errors`` and its section is left out."""
-    reading = Reading(document)
+    reading = Reading(document, published=published)
     for place, problem in document.problems:
         reading.note(place, problem)
     if not isinstance(document.data, dict):

@@ -1,0 +1,217 @@
+"""What is left open in a model's settings, decided for the devices of a host.
+
+Live and offline plans must agree, and a second apply must decide as the first did: so devices count with the
+memory that their kind has, not with what happens to be free while models are loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ollama_fleet.artifacts.facts_json import FactsError
+from ollama_fleet.artifacts.families import find_model
+from ollama_fleet.artifacts.lock import Lock
+from ollama_fleet.artifacts.model_facts import ModelFacts
+from ollama_fleet.artifacts.names import ModelName
+from ollama_fleet.hardware.device import Device
+from ollama_fleet.planner import choice
+from ollama_fleet.planner.choice import USUAL, Choice, Preferences, choose
+from ollama_fleet.planner.errors import PlanError
+from ollama_fleet.planner.memory import Estimate, FitOptions, GpuBudget, KvType, budgets_of, fit
+from ollama_fleet.planner.memory.options import KV_BLOCKS
+from ollama_fleet.spec.model_request import Candidate, ResolvedModel
+
+USUAL_BATCH = 512
+"""Tokens worked off at once; written into a placement, for the engine would raise it and need up to four times
+the memory for it."""
+SUSPICIOUS_LAYERS = (1, 2)
+"""Numbers that people write who take `num_gpu` for a number of GPUs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A model with nothing left open.
+
+    `num_gpu` is what is written into the model, None where that is left to the engine. `estimate` is None where
+    nothing is known of the model; `choice` where nothing was to be chosen.
+    """
+
+    candidate: Candidate
+    num_ctx: int
+    num_gpu: int | None
+    num_batch: int | None
+    estimate: Estimate | None = None
+    choice: Choice | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        """False only where it is known not to."""
+        return self.estimate is None or self.estimate.fits
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the instance brings: its devices, its environment and its release."""
+
+    gpus: tuple[GpuBudget, ...]
+    kv_type: KvType
+    flash_attention: bool | None
+    num_parallel: int
+    spread: bool
+    release: str
+
+    @classmethod
+    def of(cls, devices: Sequence[Device], environment: Mapping[str, str], release: str) -> Surroundings:
+        """Take devices as their kind is, and the variables that change how much memory a model needs."""
+        kinds = [
+            Device.declared(device.kind, device.index) if device.kind else replace(device, memory_free=None)
+            for device in devices
+        ]
+        kv_type = environment.get("OLLAMA_KV_CACHE_TYPE", "f16")
+        flash = environment.get("OLLAMA_FLASH_ATTENTION")
+        return cls(
+            gpus=budgets_of(kinds),
+            kv_type=next((known for known in KV_BLOCKS if known == kv_type), "f16"),
+            flash_attention=None if flash is None else flash == "1",
+            num_parallel=int(environment.get("OLLAMA_NUM_PARALLEL") or 1) or 1,
+            spread=environment.get("OLLAMA_SCHED_SPREAD") == "1",
+            release=release,
+        )
+
+    def without(self, estimate: Estimate | None) -> Surroundings:
+        """What is left once a model is loaded for good."""
+        if estimate is None:
+            return self
+        left = zip(self.gpus, estimate.devices, strict=True)
+        gpus = tuple(replace(gpu, free=max(gpu.free - used.total + used.reserve, 0)) for gpu, used in left)
+        return replace(self, gpus=gpus)
+
+
+def facts_of(candidate: Candidate, lock: Lock) -> ModelFacts | None:
+    """What is known of a base: from the lock, else from the catalogue of families."""
+    try:
+        if candidate.is_file:
+            file = lock.files.get(candidate.base)
+            return ModelFacts.from_dict(file.facts) if file is not None and file.facts else None
+        name = ModelName.parse(candidate.base)
+        locked = next((model for key, model in lock.models.items() if ModelName.parse(key) == name), None)
+        if locked is not None and locked.facts:
+            return ModelFacts.from_dict(locked.facts)
+    except FactsError as error:
+        raise PlanError(f"fleet.lock: facts of {candidate.base}: {error}; run `ollama-fleet lock`") from None
+    known = find_model(name)
+    return None if known is None else known.facts
+
+
+def decide(resolved: ResolvedModel, around: Surroundings, lock: Lock) -> Decision:
+    """Decide what is left open, and reckon what it takes.
+
+    Raises:
+        PlanError: nothing that is allowed fits, or a choice is asked for and nothing is known of the model.
+    """
+    known = [(candidate, facts_of(candidate, lock)) for candidate in resolved.candidates]
+    if not resolved.left_open:
+        candidate, facts = known[0]
+        return _given(resolved, candidate, facts, around)
+    unknown = [candidate.base for candidate, facts in known if facts is None]
+    if unknown:
+        raise PlanError(f"{resolved.name}: nothing is known of {unknown[0]}; run `ollama-fleet lock`")
+    return _chosen(resolved, [(candidate, facts) for candidate, facts in known if facts is not None], around)
+
+
+def _given(
+    resolved: ResolvedModel, candidate: Candidate, facts: ModelFacts | None, around: Surroundings
+) -> Decision:
+    num_gpu = resolved.num_gpu if isinstance(resolved.num_gpu, int) else None
+    decision = Decision(candidate, resolved.num_ctx, num_gpu, None)
+    if facts is None:
+        return decision
+    options = FitOptions(
+        num_ctx=resolved.num_ctx,
+        num_gpu="engine" if num_gpu is None else num_gpu,
+        num_batch=_own_batch(resolved),
+        num_parallel=around.num_parallel,
+        kv_type_k=around.kv_type,
+        kv_type_v=around.kv_type,
+        flash_attention=around.flash_attention,
+        release=around.release,
+        spread=around.spread,
+    )
+    try:
+        estimate = fit(facts, around.gpus, options)
+    except ValueError as error:
+        raise PlanError(f"{resolved.name}: {error}") from None
+    return replace(decision, estimate=estimate, remarks=tuple(_remarks(resolved, estimate, around)))
+
+
+def _chosen(
+    resolved: ResolvedModel, known: Sequence[tuple[Candidate, ModelFacts]], around: Surroundings
+) -> Decision:
+    named = [(candidate, facts, candidate.quantization or facts.quantization) for candidate, facts in known]
+    order = tuple(dict.fromkeys(word.upper() for _, _, word in named))
+    if not resolved.ordered:
+        usual = tuple(word for word in USUAL if word in order)
+        order = usual or order
+    preferences = Preferences(
+        quantizations=order,
+        num_ctx=resolved.num_ctx,
+        num_ctx_floor=resolved.num_ctx_min,
+        num_gpu="engine" if resolved.num_gpu is None else resolved.num_gpu,
+        kv_types=(around.kv_type,),
+        flash_attention=around.flash_attention,
+        num_parallel=around.num_parallel,
+        num_batch=_own_batch(resolved) or USUAL_BATCH,
+        release=around.release,
+        spread=around.spread,
+    )
+    candidates = [choice.Candidate("", word, candidate.base, facts) for candidate, facts, word in named]
+    try:
+        found = choose(candidates, around.gpus, preferences)
+    except ValueError as error:
+        raise PlanError(f"{resolved.name}: {error}") from None
+    if found is None:
+        raise PlanError(
+            f"{resolved.name}: nothing that is allowed fits: {_closest(candidates, around, preferences)}"
+        )
+    picked = next(candidate for candidate, _ in known if candidate.base == found.candidate.name)
+    return Decision(
+        candidate=picked,
+        num_ctx=found.num_ctx,
+        num_gpu=found.written_num_gpu,
+        num_batch=None if resolved.num_gpu is None else found.num_batch,
+        estimate=found.estimate,
+        choice=found,
+        remarks=tuple(_remarks(resolved, found.estimate, around)),
+    )
+
+
+def _closest(candidates: Sequence[choice.Candidate], around: Surroundings, preferences: Preferences) -> str:
+    """Why the smallest form does not fit."""
+    smallest = min(candidates, key=lambda candidate: candidate.facts.total_bytes)
+    options = FitOptions(
+        num_ctx=preferences.num_ctx_floor, num_gpu=preferences.num_gpu, release=around.release
+    )
+    return "; ".join(fit(smallest.facts, around.gpus, options).reasons) or "not even on the host"
+
+
+def _own_batch(resolved: ResolvedModel) -> int | None:
+    batch = resolved.parameters.get("num_batch")
+    return batch if isinstance(batch, int) else None
+
+
+def _remarks(resolved: ResolvedModel, estimate: Estimate, around: Surroundings) -> list[str]:
+    remarks = []
+    number = resolved.num_gpu
+    if isinstance(number, int):
+        if number > estimate.layers_total:
+            remarks.append(
+                f"num_gpu {number} is more than the {estimate.layers_total} layers that the model has; "
+                "the engine takes it for all"
+            )
+        elif number in SUSPICIOUS_LAYERS and around.gpus and estimate.layers_total > number:
+            remarks.append(f"num_gpu {number} means layers, not GPUs: the other layers run on the CPU")
+    if around.gpus and not estimate.fits:
+        remarks.append("; ".join(estimate.reasons))
+    return remarks

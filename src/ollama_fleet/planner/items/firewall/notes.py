@@ -1,0 +1,99 @@
+"""What a user should know about the firewall and no operation changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ollama_fleet.planner.firewall_state import (
+    FirewalldState,
+    FirewallRule,
+    FirewallState,
+    NftablesState,
+    UfwState,
+    networks,
+)
+from ollama_fleet.planner.items.firewall.wanted import WantedFirewall
+
+
+def notes(wanted: WantedFirewall, firewall: FirewallState) -> Iterator[str]:
+    """Yield one line each."""
+    if not firewall.active:
+        why = "ufw is switched on but not running" if firewall.backend == "ufw" else "no firewall is active"
+        yield f"{why}: whoever reaches port {wanted.port} can use and change the models"
+        return
+    if isinstance(firewall, UfwState):
+        yield from _ufw(wanted, firewall)
+    elif isinstance(firewall, NftablesState):
+        yield from _nftables(wanted, firewall)
+    elif isinstance(firewall, FirewalldState):
+        yield from _firewalld(wanted, firewall)
+
+
+def _ufw(wanted: WantedFirewall, firewall: UfwState) -> Iterator[str]:
+    sixes = [source for source in wanted.sources if ":" in source]
+    if sixes and not firewall.ipv6:
+        yield f"ufw keeps no IPv6 rules (IPV6=no), so {', '.join(sixes)} cannot reach port {wanted.port}"
+    for position, rule in enumerate(firewall.rules):
+        if rule.ours or not rule.covers(wanted.port):
+            continue
+        if rule.action == "allow":
+            if not _within(rule.source, wanted.sources):
+                yield f"a firewall rule of somebody else opens port {wanted.port}: {rule.text}"
+        elif _overlaps(rule.source, wanted.sources) and _comes_first(position, firewall.rules):
+            what = "limits" if rule.action == "limit" else "refuses"
+            yield f"a firewall rule of somebody else {what} those who may reach port {wanted.port}: {rule.text}"
+
+
+def _nftables(wanted: WantedFirewall, firewall: NftablesState) -> Iterator[str]:
+    for rule in firewall.rules:
+        if rule.covers(wanted.port) and _overlaps(rule.source, wanted.sources):
+            yield (
+                f"a firewall rule of somebody else in {rule.place} refuses those who may reach port {wanted.port}: "
+                f"{rule.text}"
+            )
+
+
+def _firewalld(wanted: WantedFirewall, firewall: FirewalldState) -> Iterator[str]:
+    if firewall.loaded is None:
+        yield "the running rules of firewalld cannot be read here, only its permanent ones are compared"
+    for rule in firewall.rules:
+        if (
+            not rule.ours
+            and rule.action == "allow"
+            and rule.covers(wanted.port)
+            and rule.place in firewall.zones
+            and not _within(rule.source, wanted.sources)
+        ):
+            yield (
+                f"a firewall rule of somebody else in zone {rule.place} opens port {wanted.port}: {rule.text}; "
+                "ours come first, so it has no effect"
+            )
+    for zone, sources in firewall.refusing.items():
+        shut = [source for source in sources if _overlaps(source, wanted.sources)]
+        if shut:
+            yield f"the firewall's zone {zone} refuses {', '.join(shut)}, so they cannot reach port {wanted.port}"
+
+
+def _comes_first(position: int, rules: Sequence[FirewallRule]) -> bool:
+    """Whether no rule of ours lets the same people in before; one that is still to be added comes after."""
+    source = rules[position].source
+    return not any(
+        rule.ours and rule.action == "allow" and _within(source, [rule.source]) for rule in rules[:position]
+    )
+
+
+def _within(source: str, sources: Sequence[str]) -> bool:
+    """Whether everybody whom a source means is among the networks."""
+    allowed = [network for name in sources for network in networks(name)]
+    mine = networks(source)
+    return bool(mine) and all(
+        any(network.version == other.version and network.subnet_of(other) for other in allowed)  # type: ignore[arg-type]
+        for network in mine
+    )
+
+
+def _overlaps(source: str, sources: Sequence[str]) -> bool:
+    """Whether somebody whom a source means may be among the networks."""
+    mine = networks(source)
+    allowed = [network for name in sources for network in networks(name)]
+    return not mine or any(network.overlaps(other) for network in mine for other in allowed)

@@ -1,0 +1,68 @@
+"""The firewall in charge: which one, whether it is on, and the rules about TCP ports.
+
+ufw's and firewalld's rules are read from their files, and all are looked for in the kernel: both are quick, and
+neither is localised, unlike the commands of ufw (0.2 s) and firewalld (0.3 s).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+
+from ollama_fleet.planner.firewall_state import FirewallState
+from ollama_fleet.probe.request import ProbeRequest
+from ollama_fleet.probe.sections.firewall import firewalld, nftables, ufw
+from ollama_fleet.probe.sections.firewall.ruleset import Ruleset
+
+FILES = (*ufw.FILES, *firewalld.FILES)
+
+
+def script(request: ProbeRequest) -> str:
+    """Print the firewalls' files; then ufw's chains if it is on, else the kernel's whole ruleset as JSON."""
+    if request.layout.scope == "user":
+        return ""
+    return f"""
+echo looked
+for path in {" ".join(FILES)}; do
+  [ -f "$path" ] && [ -r "$path" ] && echo "file $path $(base64 <"$path" | tr -d '\\n')"
+done
+if grep -qs '^ENABLED=[yY][eE][sS]' {ufw.FILES[0]}; then
+  for six in '' 6; do
+    loaded=$(ip${{six}}tables -S ufw$six-user-input 2>/dev/null) &&
+      echo "ufw$six $(echo "$loaded" | base64 | tr -d '\\n')"
+  done
+elif command -v nft >/dev/null 2>&1; then
+  echo "nft $(nft -j list ruleset 2>/dev/null | base64 | tr -d '\\n')"
+fi
+"""
+
+
+def parse(lines: list[str], units: Mapping[str, Mapping[str, str]]) -> FirewallState:
+    """Decide which firewall is in charge and read its rules; ufw wins over firewalld over nftables."""
+    files: dict[str, str] = {}
+    texts: dict[str, str] = {}
+    for line in lines:
+        tag, _, rest = line.partition(" ")
+        if tag == "file":
+            path, _, encoded = rest.rpartition(" ")
+            files[path] = _decode(encoded)
+        else:
+            texts[tag] = _decode(rest)
+    if "looked" not in texts:
+        return FirewallState()
+
+    def is_active(unit: str) -> bool:
+        return units.get(unit, {}).get("ActiveState") == "active"
+
+    if ufw.is_on(files):
+        return ufw.parse(files, texts.get("ufw"), texts.get("ufw6"))
+    ruleset = Ruleset.parse(texts["nft"]) if texts.get("nft") else None
+    if is_active("firewalld.service"):
+        return firewalld.parse(files, ruleset)
+    if ruleset is not None:
+        return nftables.parse(ruleset, service_active=is_active("nftables.service"))
+    return FirewallState("none")
+
+
+def _decode(encoded: str) -> str:
+    return base64.b64decode(encoded).decode(errors="replace")
