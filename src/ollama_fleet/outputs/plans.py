@@ -1,0 +1,119 @@
+"""What runs where, planned without touching a host: lines and JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from ollama_fleet.outputs.estimates import speed_words
+from ollama_fleet.outputs.sizes import gib
+from ollama_fleet.planner.host_decisions import Decided
+from ollama_fleet.planner.memory import Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedHost:
+    """One host: its decisions, or why there are none."""
+
+    name: str
+    gpus: tuple[str, ...] | None
+    """Declared GPUs; None where only the host knows."""
+    decided: tuple[Decided, ...] = ()
+    error: str | None = None
+
+    @property
+    def fits(self) -> bool:
+        """Nothing is known not to fit."""
+        return self.error is None and all(item.decision.fits for item in self.decided)
+
+
+def plan_table(hosts: list[PlannedHost]) -> Table:
+    """One line per model on a host."""
+    table = Table(
+        "host", "model", "from", "num_ctx", "num_gpu", "memory", "fits", "speed", box=None, pad_edge=False
+    )
+    for host in hosts:
+        if host.error or not host.decided:
+            table.add_row(host.name, host.error or ("GPUs unknown" if host.gpus is None else "no models"))
+        for item in host.decided:
+            decision, estimate = item.decision, item.decision.estimate
+            layers = "?" if estimate is None else f"{estimate.layers_offloaded}/{estimate.layers_total}"
+            table.add_row(
+                host.name,
+                item.resolved.name,
+                decision.candidate.base,
+                str(decision.num_ctx),
+                f"{layers}{'' if decision.num_gpu is not None else ' (engine)'}",
+                _memory(estimate),
+                "?" if estimate is None else ("yes" if estimate.fits else "NO"),
+                speed_words(decision.choice.speed if decision.choice else None),
+            )
+    return table
+
+
+def _memory(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "?"
+    on_gpus = sum(device.total for device in estimate.devices)
+    return gib(on_gpus) if on_gpus else f"{gib(estimate.host.total)} (CPU)"
+
+
+def plan_remarks(hosts: list[PlannedHost]) -> list[str]:
+    """What is to be known beside the table: reasons, and the better that was rejected."""
+    lines = []
+    for host in hosts:
+        for item in host.decided:
+            where = f"{host.name}: {item.resolved.name}"
+            lines += [f"{where}: {remark}" for remark in (*item.resolved.remarks, *item.decision.remarks)]
+            choice = item.decision.choice
+            if choice is not None and choice.rejected is not None:
+                lines.append(f"{host.name}: not taken: {choice.rejected.reason}")
+            if item.decision.estimate is None:
+                lines.append(
+                    f"{where}: nothing is known of {item.decision.candidate.base} before it is locked"
+                )
+    return lines
+
+
+def explain_lines(host: PlannedHost, origins: dict[str, str]) -> list[str]:
+    """For each value of a host and its models the line that gave it."""
+    lines = [f"{key}: {place}" for key, place in origins.items()]
+    for item in host.decided:
+        said = {key: str(origin) for key, origin in item.resolved.origin.items()}
+        lines += [f"models.{item.resolved.name}.{key}: {place}" for key, place in sorted(said.items())]
+    return lines
+
+
+def plan_document(hosts: list[PlannedHost]) -> dict[str, Any]:
+    """The JSON of `plan`, version 1; sizes in bytes."""
+    return {"version": 1, "hosts": {host.name: _host(host) for host in hosts}}
+
+
+def _host(host: PlannedHost) -> dict[str, Any]:
+    return {
+        "gpus": None if host.gpus is None else list(host.gpus),
+        "error": host.error,
+        "fits": host.fits,
+        "placements": [_placement(item) for item in host.decided],
+    }
+
+
+def _placement(item: Decided) -> dict[str, Any]:
+    decision = item.decision
+    speed = decision.choice.speed if decision.choice else None
+    rejected = decision.choice.rejected if decision.choice else None
+    return {
+        "model": item.resolved.name,
+        "base": decision.candidate.base,
+        "quantization": decision.candidate.quantization,
+        "num_ctx": decision.num_ctx,
+        "num_gpu": decision.num_gpu,
+        "num_batch": decision.num_batch,
+        "preload": item.resolved.preload,
+        "estimate": None if decision.estimate is None else decision.estimate.to_dict(),
+        "tokens_per_second": None if speed is None else [speed.low, speed.high],
+        "rejected": None if rejected is None else rejected.reason,
+        "remarks": [*item.resolved.remarks, *decision.remarks],
+    }
