@@ -74,9 +74,8 @@ def _print(found: list[Choice]) -> None:
             speed_words(choice.speed),
         )
     out.print(table)
-    for choice in found:
-        if choice.rejected:
-            out.print(f"Rather than {choice.candidate.name}: {choice.rejected.reason}.", soft_wrap=True)
+    if found[0].rejected:
+        out.print(f"Nothing better than the first: {found[0].rejected.reason}.", soft_wrap=True)
 
 
 def _plain(choice: Choice) -> dict[str, Any]:
