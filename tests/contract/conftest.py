@@ -12,11 +12,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from lab.tiny_gguf import tiny_gguf
-from ollama_sim.build import build_release
 
 from contract.registry import Registry, serving
 from contract.server import Flavour, Server, environment, running
+from lab.tiny_gguf import tiny_gguf
+from ollama_sim.build import build_release
 
 STAND_INS = ("0.24.0", "0.32.15")
 REAL = os.environ.get("OLLAMA_BIN", "")
@@ -52,7 +52,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @cache
 def _version(binary: str) -> str:
     env = environment(Path("/nonexistent"), OLLAMA_HOST="127.0.0.1:1")
-    said = subprocess.run([binary, "--version"], env=env, capture_output=True, text=True, timeout=60, check=True)
+    said = subprocess.run(
+        [binary, "--version"], env=env, capture_output=True, text=True, timeout=60, check=True
+    )
     found = re.search(r"version is (\d+\.\d+\.\d+)", said.stdout)
     assert found, said.stdout
     return found[1]
@@ -99,8 +101,8 @@ def server(shared: Server) -> Iterator[Server]:
 def start(flavour: Flavour, tmp_path: Path) -> Callable[..., AbstractContextManager[Server]]:
     """Start a server of the case's own: `with start(OLLAMA_KEEP_ALIVE="1h") as server`."""
 
-    def begin(home: str = "home", **env: str) -> AbstractContextManager[Server]:
-        return running(flavour, tmp_path / home, **env)
+    def begin(home: str = "home", port: int | None = None, **env: str) -> AbstractContextManager[Server]:
+        return running(flavour, tmp_path / home, port=port, **env)
 
     return begin
 

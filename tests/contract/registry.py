@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,12 +69,25 @@ class Registry:
         return [span for verb, path, span in self.requests if verb == method and part in path]
 
 
+class _Quiet(ThreadingHTTPServer):
+    """A server to which a client that hangs up is nothing to write about."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def serving(registry: Registry) -> Iterator[Registry]:
     """Serve the registry on a free port until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+        # What cannot be read, such as a TLS greeting, is answered with a status line too.
+        default_request_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
             registry.requests.append((self.command, self.path, self.headers.get("Range", "")))
@@ -86,7 +100,7 @@ def serving(registry: Registry) -> Iterator[Registry]:
             else:
                 self._send(404, b"")
 
-        do_HEAD = do_GET
+        do_HEAD = do_GET  # noqa: N815
 
         def _blob(self, digest: str) -> None:
             data = registry.blobs.get(digest)
@@ -105,7 +119,9 @@ def serving(registry: Registry) -> Iterator[Registry]:
                 location = {"Location": self.path} if registry.answer == "location" else {}
                 self._send(200, data, location)
 
-        def _send(self, code: int, body: bytes, headers: dict[str, str] | None = None, *, hold: bool = False) -> None:
+        def _send(
+            self, code: int, body: bytes, headers: dict[str, str] | None = None, *, hold: bool = False
+        ) -> None:
             self.send_response(code)
             for key, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
                 self.send_header(key, value)
@@ -126,8 +142,7 @@ def serving(registry: Registry) -> Iterator[Registry]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Quiet(("127.0.0.1", 0), Handler)
     registry.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,19 @@ class Flavour:
         """Whether it is of the generation that leaves models to a llama-server (0.30 and later)."""
         return self.number >= (0, 30)
 
-    def run(self, *arguments: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-        """Run the command line to its end."""
-        command = [str(self.binary), *arguments]
+    def run(
+        self, *arguments: str, env: Mapping[str, str], cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the command line to its end, in its home folder unless told otherwise."""
         return subprocess.run(
-            command, env=dict(env), capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL
+            [str(self.binary), *arguments],
+            env=dict(env),
+            cwd=cwd or env["HOME"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
 
 
@@ -59,7 +67,6 @@ class Server:
     port: int
     process: subprocess.Popen[bytes]
     http: httpx.Client
-    created: list[str] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -96,7 +103,7 @@ class Server:
 
     def upload(self, path: Path) -> str:
         """Send a file as a blob; its digest."""
-        from contract.stored import digest_of  # noqa: PLC0415
+        from contract.stored import digest_of
 
         digest = digest_of(path.read_bytes())
         answer = self.http.post(f"/api/blobs/{digest}", content=path.read_bytes())
@@ -124,6 +131,20 @@ class Server:
 
     def blob_path(self, digest: str) -> Path:
         return self.models / "blobs" / digest.replace(":", "-")
+
+    def manifest(self, name: str) -> dict[str, Any]:
+        """A manifest as it lies on disk."""
+        document: dict[str, Any] = json.loads(self.manifest_path(name).read_bytes())
+        return document
+
+    def digests(self, name: str) -> set[str]:
+        """The digests that a model's manifest names."""
+        manifest = self.manifest(name)
+        return {entry["digest"] for entry in (*manifest["layers"], manifest["config"])}
+
+    def stored_digests(self) -> set[str]:
+        """The digests of the blobs on disk."""
+        return {path.name.replace("-", ":", 1) for path in (self.models / "blobs").glob("*")}
 
     def reset(self) -> None:
         """Unload and delete everything, so that the next case finds an empty server."""
@@ -155,7 +176,13 @@ def free_port() -> int:
 def environment(home: Path, **extra: str) -> dict[str, str]:
     """An environment that reaches nothing outside: no cloud, and a home of its own."""
     inherited = {key: os.environ[key] for key in _INHERITED if key in os.environ}
-    return {**inherited, "HOME": str(home), "OLLAMA_NO_CLOUD": "1", "OLLAMA_MODELS": str(home / "models"), **extra}
+    return {
+        **inherited,
+        "HOME": str(home),
+        "OLLAMA_NO_CLOUD": "1",
+        "OLLAMA_MODELS": str(home / "models"),
+        **extra,
+    }
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -49,12 +50,14 @@ def test_a_host_name_from_elsewhere_is_refused_on_loopback(server: Server) -> No
     assert server.http.get("/", headers={"Host": "192.168.7.9"}).status_code == 200
 
 
-def test_list_shows_the_latest_first_and_what_it_holds(server: Server, tiny: str) -> None:
-    server.create("copy", **{"from": tiny})
-    newest, older = server.manifest_path("copy"), server.manifest_path(tiny)
-    os.utime(older, (1_700_000_000, 1_700_000_000))
-    os.utime(newest, (1_700_000_100, 1_700_000_100))
-    listed = server.get("/api/tags")["models"]
+def test_list_shows_the_latest_first_and_what_it_holds(start: Start, weights: Path) -> None:
+    with start() as server:
+        server.create("tiny", files={"tiny.gguf": server.upload(weights)})
+        server.create("copy", **{"from": "tiny"})
+        for name, second in (("tiny", 1_700_000_000), ("copy", 1_700_000_100)):
+            os.utime(server.manifest_path(name), (second, second))
+    with start() as server:
+        listed = server.get("/api/tags")["models"]
     assert [model["name"] for model in listed] == ["copy:latest", "tiny:latest"]
     entry = listed[1]
     assert entry["model"] == entry["name"]
@@ -63,6 +66,15 @@ def test_list_shows_the_latest_first_and_what_it_holds(server: Server, tiny: str
     details = {key: entry["details"][key] for key in ("format", "family", "families", "parameter_size")}
     assert details == {"format": "gguf", "family": "llama", "families": ["llama"], "parameter_size": "114K"}
     assert entry["details"]["quantization_level"] == "F16"
+    newer = ["capabilities"] if server.flavour.llama_server else []
+    assert list(entry) == ["name", "model", "modified_at", "size", "digest", "details", *newer]
+
+
+@pytest.mark.from_0_30
+def test_list_looks_at_a_manifest_again_only_when_its_bytes_change(server: Server, tiny: str) -> None:
+    before = server.listed()["tiny:latest"]["modified_at"]
+    os.utime(server.manifest_path(tiny), (1_700_000_000, 1_700_000_000))
+    assert server.listed()["tiny:latest"]["modified_at"] == before
 
 
 @pytest.mark.from_0_30
@@ -122,7 +134,7 @@ def test_settings_of_the_generation_from_0_30(start: Start) -> None:
 def test_the_start_says_where_it_listens_and_what_it_computes_on(start: Start) -> None:
     with start(CUDA_VISIBLE_DEVICES="-1") as server:
         version = server.flavour.version
-        assert f'level=INFO source=routes.go:' in server.log
+        assert "level=INFO source=routes.go:" in server.log
         assert f'msg="Listening on 127.0.0.1:{server.port} (version {version})"' in server.log
         line = next(line for line in server.log.splitlines() if 'msg="inference compute"' in line)
         assert " library=cpu " in line
@@ -153,7 +165,9 @@ def test_a_taken_port_ends_the_program_with_a_reason(start: Start, flavour: Any)
     with start() as server:
         second = server.cli("serve")
     assert second.returncode == 1
-    assert second.stderr.endswith(f"Error: listen tcp 127.0.0.1:{server.port}: bind: address already in use\n")
+    assert second.stderr.endswith(
+        f"Error: listen tcp 127.0.0.1:{server.port}: bind: address already in use\n"
+    )
 
 
 def test_a_signal_ends_the_program_in_peace(start: Start) -> None:

@@ -36,7 +36,9 @@ def test_other_bytes_than_the_digest_says_are_refused(server: Server) -> None:
     words = f'digest mismatch, expected "{DIGEST}", got "{digest_of(b"other")}"'
     assert answer.json() == {"error": words}
     assert server.http.head(f"/api/blobs/{DIGEST}").status_code == 404
-    assert server.blob_path(digest_of(b"other")).exists(), "the bytes themselves are kept under their own digest"
+    assert server.blob_path(digest_of(b"other")).exists(), (
+        "the bytes themselves are kept under their own digest"
+    )
 
 
 @pytest.mark.parametrize("digest", ["sha256:abc", "md5:" + "0" * 32, "0" * 64])

@@ -18,8 +18,16 @@ pytestmark = pytest.mark.contract
         ("me/tiny:v1", "me/tiny:v1", "registry.ollama.ai/me/tiny/v1"),
         ("registry.ollama.ai/library/tiny", "tiny:latest", "registry.ollama.ai/library/tiny/latest"),
         ("hf.co/me/tiny-GGUF:IQ3_M", "hf.co/me/tiny-GGUF:IQ3_M", "hf.co/me/tiny-GGUF/IQ3_M"),
-        ("mirror.lan:5000/library/tiny:8b", "mirror.lan:5000/library/tiny:8b", "mirror.lan:5000/library/tiny/8b"),
-        ("http://mirror.lan/library/tiny", "mirror.lan/library/tiny:latest", "mirror.lan/library/tiny/latest"),
+        (
+            "mirror.lan:5000/library/tiny:8b",
+            "mirror.lan:5000/library/tiny:8b",
+            "mirror.lan:5000/library/tiny/8b",
+        ),
+        (
+            "http://mirror.lan/library/tiny",
+            "mirror.lan/library/tiny:latest",
+            "mirror.lan/library/tiny/latest",
+        ),
     ],
 )
 def test_names_get_their_defaults(server: Server, tiny: str, given: str, shown: str, stored: str) -> None:
@@ -37,7 +45,16 @@ def test_letter_case_follows_what_is_stored(server: Server, tiny: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "mirror:5000/tiny", "tiny@sha256:" + "0" * 64, "-tiny", "a/b/c/d:e", "tiny:", "ti ny", "[::1]:5000/library/tiny"],
+    [
+        "",
+        "mirror:5000/tiny",
+        "tiny@sha256:" + "0" * 64,
+        "-tiny",
+        "a/b/c/d:e",
+        "tiny:",
+        "ti ny",
+        "[::1]:5000/library/tiny",
+    ],
 )
 def test_names_that_cannot_be(server: Server, tiny: str, name: str) -> None:
     answer = server.post("/api/create", model=name, **{"from": tiny})
@@ -54,3 +71,8 @@ def test_tags_that_mean_the_cloud_are_not_local_models(server: Server, tiny: str
 
 def test_a_tag_called_local_is_not_part_of_the_name(server: Server, tiny: str) -> None:
     assert server.post("/api/generate", model="tiny:local").json()["done_reason"] == "load"
+
+
+def test_blanks_around_a_name_do_not_count(server: Server, tiny: str) -> None:
+    assert server.post("/api/show", model=f" {tiny} ").status_code == 200
+    assert server.post("/api/generate", model=f"{tiny} ").json()["done_reason"] == "load"

@@ -21,6 +21,7 @@ ENVIRONMENT = {
     "TERM": "dumb",
 }
 """What a command inside sees; nothing of the caller's environment gets in."""
+PROPAGATE = "/run/systemd/nspawn/propagate"
 
 
 @dataclass
@@ -67,6 +68,18 @@ class Container:
 
     def boot(self) -> None:
         """Start it; returns as soon as its pid 1 exists, long before it has booted."""
+        for attempts_left in (2, 1, 0):
+            self.process = self._start_nspawn()
+            try:
+                self.leader = self._find_leader(self.process, timeout=20)
+            except LabError:
+                # Several starting at once can trip over the directory that they share in /run.
+                if self.process.poll() is None or PROPAGATE not in self.said() or not attempts_left:
+                    raise
+            else:
+                return
+
+    def _start_nspawn(self) -> subprocess.Popen[bytes]:
         machine = f"{self.slot.prefix}-{self.name}"
         entries = cgroup.create(machine)
         # The shell enters the groups before nspawn starts, so nothing of the container is ever outside them.
@@ -79,14 +92,13 @@ class Container:
             "--resolv-conf=off", "--timezone=off", "--link-journal=no",
         ]  # fmt: skip
         with self.console.open("ab") as console:
-            self.process = subprocess.Popen(
+            return subprocess.Popen(
                 ["/bin/sh", "-ec", f'{enter}exec "$@"', "nspawn", *nspawn],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
                 start_new_session=True,
             )
-        self.leader = self._find_leader(self.process, timeout=20)
 
     def enter(self, *, pid: int | None = None) -> list[str]:
         """The beginning of a command line that runs inside, as root, in `/root`."""

@@ -27,7 +27,7 @@ SHEBANG = b"#!/usr/bin/env python3\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _ZSTD_MAGIC = 0xFD2FB528
 _ZSTD_BLOCK = 1 << 17
-_CPU_VARIANTS = "alderlake haswell icelake sandybridge skylakex sse42 x64".split()
+_CPU_VARIANTS = ["alderlake", "haswell", "icelake", "sandybridge", "skylakex", "sse42", "x64"]
 
 
 def build_release(
@@ -85,7 +85,9 @@ def _members(version: str, arch: Arch, faults: Mapping[str, Any]) -> list[tuple[
     """Name, content and mode of every file; folders are made of the names."""
     generation = Generation.of(version)
     libraries = ["libggml-base.so"]
-    libraries += [f"libggml-cpu-{name}.so" for name in _CPU_VARIANTS] if arch == "amd64" else ["libggml-cpu.so"]
+    libraries += (
+        [f"libggml-cpu-{name}.so" for name in _CPU_VARIANTS] if arch == "amd64" else ["libggml-cpu.so"]
+    )
     libraries += ["cuda_v12/libggml-cuda.so", "cuda_v13/libggml-cuda.so", "vulkan/libggml-vulkan.so"]
     members = [("bin/ollama", program(version, arch, faults), 0o755)]
     if generation.llama_server:

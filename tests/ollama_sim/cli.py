@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from ollama_sim import modelfile, names, server
+from ollama_sim import modelfile, names
 from ollama_sim.client import Client, ClientError
 from ollama_sim.environ import Environment
-from ollama_sim.pull import human_bytes
+from ollama_sim.progress import human_bytes
 from ollama_sim.release import Release, current
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; the exit status."""
     environment, release = Environment(), current()
+    if not (environment.raw.get("HOME") or environment.text("OLLAMA_MODELS")):
+        print("panic: $HOME is not defined\n\ngoroutine 1 [running]:", file=sys.stderr)
+        return 2
     parsed = _parser().parse_args(list(arguments))
     if parsed.version:
         return version(Client(environment), release)
@@ -27,9 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         _parser().print_help()
         return 0
     if parsed.verb in ("serve", "start"):
-        server.rename_process()
-        server.keypair(environment)
-        return server.serve(environment, release)
+        return _serve(environment, release)
     try:
         return _Verbs(Client(environment), parsed).run()
     except (ClientError, modelfile.ModelfileError) as error:
@@ -37,8 +39,35 @@ def main(arguments: Sequence[str]) -> int:
         return 1
 
 
+def _serve(environment: Environment, release: Release) -> int:
+    from ollama_sim import server
+
+    if not environment.raw.get("HOME"):
+        print("Error: $HOME is not defined", file=sys.stderr)
+        return 1
+    server.rename_process()
+    try:
+        server.keypair(environment)
+    except OSError as error:
+        print(f"Error: could not create directory {error}", file=sys.stderr)
+        return 1
+    return server.serve(environment, release)
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with the manners of the real program."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.search(r"invalid choice: '([^']*)'", message)
+        words = f'unknown command "{unknown[1]}" for "ollama"' if unknown else message
+        if message.startswith("the following arguments are required: "):
+            words = f"accepts {message.count(',') + 1} arg(s), received 0"
+        print(f"Error: {words}", file=sys.stderr)
+        sys.exit(1)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ollama", description="A stand-in for a large language model runner")
+    parser = _Parser(prog="ollama", description="A stand-in for a large language model runner")
     parser.add_argument("-v", "--version", action="store_true", help="Show version information")
     verbs = parser.add_subparsers(dest="verb")
     verbs.add_parser("serve", aliases=["start"], help="Start the stand-in")
@@ -120,7 +149,8 @@ class _Verbs:
             raise ClientError(f"invalid model name: {self.arguments.model}")
         path = Path(self.arguments.file)
         if not path.exists():
-            raise ClientError("specified Modelfile wasn't found")
+            # The real one then looks for models in the working folder.
+            raise ClientError("no Modelfile or safetensors files found")
         body, uploads = modelfile.request(modelfile.parse(path.read_text("utf-8-sig")), path.parent)
         for digest, file in uploads.items():
             self.client.upload(digest, file)

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ollama_sim import gguf, gojson, names
-from ollama_sim.pull import Progress, PullError, status
+from ollama_sim import gguf, gojson, names, payload
+from ollama_sim.overlay import Overlay, OverlayError
+from ollama_sim.progress import Progress, status
+from ollama_sim.pull import PullError
 from ollama_sim.release import Generation
 from ollama_sim.store import CONFIG_TYPE, PREFIX, Layer, Store, chunks, encode_manifest
 
@@ -67,7 +69,10 @@ class Creation:
                 parts += self._from_files(request["adapters"], adapter=True)
             except CreateError as error:
                 raise CreateError(str(error), 400) from error
-        layers = self._lay_over(self._describe(parts))
+        try:
+            layers = Overlay(self.store, request).over(self._describe(parts))
+        except OverlayError as error:
+            raise CreateError(str(error), error.code) from error
         config = self._config(layers)
         for layer in layers:
             if layer.status:
@@ -206,11 +211,20 @@ class Creation:
             return self._copied(layer, header, "validating GGUF model", "")
         return layer, header
 
-    def _copied(self, layer: Layer, header: gguf.Header, words: str, wanted: str) -> tuple[Layer, gguf.Header]:
+    def _copied(
+        self, layer: Layer, header: gguf.Header, words: str, wanted: str
+    ) -> tuple[Layer, gguf.Header]:
         """The file with another digest: its bytes, and a tail that says what was done to it.
 
         Weights are not touched, so a quantised stand-in keeps the size of its source.
         """
+        if self.generation.llama_server:
+            try:
+                payload.require("llama-quantize")
+            except payload.MissingProgramError as error:
+                what = "failed to validate GGUF with llama-quantize without compatibility patches: "
+                words = f"{'' if wanted else what}llama-quantize unavailable: {error}"
+                raise CreateError(words) from error
         path = self.store.blob(layer.digest)
         line = gojson.Struct(status=words, digest="0" * 19, total=layer.size, completed=layer.size)
         self.tell(line)
@@ -226,49 +240,6 @@ class Creation:
         if wanted:
             header.kv["general.file_type"] = _QUANTISED_TO[wanted]
         return new, header
-
-    # --- what the request lays over
-
-    def _lay_over(self, layers: list[Layer]) -> list[Layer]:
-        request = self.request
-        if template := request.get("template"):
-            if template.count("{{") != template.count("}}"):
-                raise CreateError("template error: template: :1: unclosed action", 400)
-            layers = self._replaced(layers, "template", template.encode())
-        if system := request.get("system"):
-            layers = self._replaced(layers, "system", system.encode())
-        for text in self._licenses():
-            layers = [*layers, self.store.put(text.encode(), PREFIX + "license")]
-        layers = self._parameters(layers)
-        if messages := request.get("messages"):
-            encoded = [_message(message) for message in messages]
-            layers = self._replaced(layers, "messages", gojson.encode_line(encoded))
-        return layers
-
-    def _licenses(self) -> list[str]:
-        given = self.request.get("license")
-        if given is None or given == "":
-            return []
-        if isinstance(given, str):
-            return [given]
-        if isinstance(given, list) and all(isinstance(text, str) for text in given):
-            return given
-        raise CreateError("json: cannot unmarshal into Go value of type []string")
-
-    def _parameters(self, layers: list[Layer]) -> list[Layer]:
-        merged = dict(self.request.get("parameters") or {})
-        for layer in layers:
-            if layer.kind == "params":
-                merged = {**(gojson.decode(self.store.read(layer)) or {}), **merged}
-        return self._replaced(layers, "params", gojson.encode_line(merged)) if merged else layers
-
-    def _replaced(self, layers: list[Layer], kind: str, data: bytes) -> list[Layer]:
-        """The layers with those of `kind` taken out and a new one at the end."""
-        kept = [layer for layer in layers if layer.kind != kind]
-        for layer in layers:
-            if layer.kind == kind:
-                self.store.drop_layer(layer)
-        return [*kept, self.store.put(data, PREFIX + kind)]
 
     def _config(self, layers: list[Layer]) -> Layer:
         config = self.config
@@ -307,17 +278,6 @@ def _valid_path(path: str) -> bool:
         return True
     pure = PurePosixPath(path)
     return bool(path) and not pure.is_absolute() and all(p not in ("", ".", "..") for p in path.split("/"))
-
-
-def _message(message: dict[str, Any]) -> gojson.Struct:
-    fields = gojson.Struct(
-        role=str(message.get("role", "")).lower(), content=message.get("content", ""), **_rest(message)
-    )
-    return fields
-
-
-def _rest(message: dict[str, Any]) -> dict[str, Any]:
-    return {key: message[key] for key in ("thinking", "images", "tool_calls", "tool_name") if message.get(key)}
 
 
 def _os_words(error: Exception) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 from ollama_sim import gotime
 from ollama_sim.release import Generation
 
-_TRUE = frozenset("1 t T TRUE true True".split())
-_FALSE = frozenset("0 f F FALSE false False".split())
+_TRUE = frozenset(["1", "t", "T", "TRUE", "true", "True"])
+_FALSE = frozenset(["0", "f", "F", "FALSE", "false", "False"])
 
 
 @dataclass(frozen=True)
@@ -166,9 +166,10 @@ class Environment:
 
 
 _INFORMATIONAL = (
-    "HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy CUDA_VISIBLE_DEVICES HIP_VISIBLE_DEVICES "
-    "ROCR_VISIBLE_DEVICES GGML_VK_VISIBLE_DEVICES GPU_DEVICE_ORDINAL HSA_OVERRIDE_GFX_VERSION"
-).split()
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    *("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
+    *("GGML_VK_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "HSA_OVERRIDE_GFX_VERSION"),
+)
 
 
 class _Shown:

@@ -22,7 +22,12 @@ def log(level: str, source: str, msg: str, **attributes: object) -> None:
     zone = moment.strftime("%z")
     stamp += "Z" if zone == "+0000" else f"{zone[:3]}:{zone[3:]}"
     pairs = [("time", stamp), ("level", level), ("source", source), ("msg", msg), *attributes.items()]
-    print(" ".join(f"{key}={_value(value)}" for key, value in pairs), file=sys.stderr, flush=True)
+    print(" ".join(f"{_value(key)}={_value(value)}" for key, value in pairs), file=sys.stderr, flush=True)
+
+
+def raw(text: str) -> None:
+    """Write a line that the engine itself would write."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def access(status: int, took: float, client: str, method: str, path: str) -> None:
@@ -52,3 +57,11 @@ def quote(text: str) -> str:
         else:
             out.append(f"\\x{ord(char):02x}" if ord(char) < 0x80 else f"\\u{ord(char):04x}")
     return '"' + "".join(out) + '"'
+
+
+def human(size: int) -> str:
+    """Bytes as the log writes them: `23.5 GiB`."""
+    for power, name in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if size >= 1 << power:
+            return f"{size / (1 << power):.1f} {name}"
+    return f"{size} B"

@@ -13,6 +13,8 @@ test changes the machine while the server runs. All keys are optional:
      "hang": ["/api/tags"],                        requests that are taken and never answered
      "errors": {"/api/ps": [500, "boom"]},         requests that are answered with an error
      "fail_load": "cudaMalloc failed: out of memory",
+     "late_oom": {"after_tokens": 2000},           a chat that has grown so long ends in an error, and is unloaded
+     "claim_full_gpu": true,                       /api/ps says 100 % GPU whatever is true
      "start": "exit" | "hang",                     `serve` ends with status 1, or never listens
      "version_lie": "0.0.0"}                       what /api/version says instead
 """

@@ -44,21 +44,34 @@ class Footprint:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Where a model lies: bytes per device, and how many layers were offloaded."""
+class Share:
+    """What lies in one place, in bytes."""
 
-    per_gpu: Mapping[str, int]
-    host: int
+    weights: int = 0
+    kv: int = 0
+    graph: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.kv + self.graph
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a model lies: a share per device and one on the host, and how many layers were offloaded."""
+
+    gpus: Mapping[str, Share]
+    host: Share
     offloaded: int
     layers: int
 
     @property
     def vram(self) -> int:
-        return sum(self.per_gpu.values())
+        return sum(share.total for share in self.gpus.values())
 
     @property
     def total(self) -> int:
-        return self.vram + self.host
+        return self.vram + self.host.total
 
 
 class DoesNotFitError(Exception):
@@ -71,7 +84,13 @@ class DoesNotFitError(Exception):
 
 
 def footprint(
-    header: gguf.Header, *, context: int, parallel: int, kv_type: str, pretend: Mapping[str, Any], noise: float
+    header: gguf.Header,
+    *,
+    context: int,
+    parallel: int,
+    kv_type: str,
+    pretend: Mapping[str, Any],
+    noise: float,
 ) -> Footprint:
     """What the model of `header` takes with `context` tokens for each of `parallel` requests."""
     count = max(int(pretend.get("layers", header.blocks + 1)) - 1, 1)
@@ -107,7 +126,7 @@ def place(need: Footprint, gpus: Sequence[Gpu], free: Mapping[str, int], wanted:
     Raises DoesNotFitError where an explicit number does not fit.
     """
     if not gpus or wanted == 0:
-        return Layout({}, need.total, 0, need.layers)
+        return _on_host(need)
     layers = need.layers if wanted < 0 else min(wanted, need.layers)
     for count in range(layers, 0, -1):
         placed = _split(need, gpus, free, count)
@@ -115,7 +134,12 @@ def place(need: Footprint, gpus: Sequence[Gpu], free: Mapping[str, int], wanted:
             return placed
         if wanted > 0:
             raise DoesNotFitError(count, placed)
-    return Layout({}, need.total, 0, need.layers)
+    return _on_host(need)
+
+
+def _on_host(need: Footprint) -> Layout:
+    share = Share(sum(need.blocks) + need.output, sum(need.kv), need.graph)
+    return Layout({}, share, 0, need.layers)
 
 
 def _split(need: Footprint, gpus: Sequence[Gpu], free: Mapping[str, int], count: int) -> Layout | int:
@@ -123,17 +147,24 @@ def _split(need: Footprint, gpus: Sequence[Gpu], free: Mapping[str, int], count:
     first = need.layers - count
     overhead = CONTEXT_BYTES + need.graph
     room = [max(free[gpu.id] - overhead, 0) for gpu in gpus]
-    used: dict[str, int] = {}
+    used = [0] * len(gpus)
+    held: dict[str, list[int]] = {}
     device = 0
     for number in range(first, need.layers):
         size = need.layer(number)
-        while device < len(gpus) and used.get(gpus[device].id, 0) + size > room[device]:
+        while device < len(gpus) and used[device] + size > room[device]:
             device += 1
         if device == len(gpus):
             return sum(need.layer(n) for n in range(first, need.layers)) + overhead - sum(room)
-        used[gpus[device].id] = used.get(gpus[device].id, 0) + size
-    taken = {gpu: size + need.graph for gpu, size in used.items()}
-    host = sum(need.layer(number) for number in range(first))
-    if first:
-        host += need.graph // 4
-    return Layout(taken, host, count, need.layers)
+        used[device] += size
+        held.setdefault(gpus[device].id, []).append(number)
+    host = _share(need, range(first), need.graph // 4 if first else 0)
+    return Layout(
+        {gpu: _share(need, numbers, need.graph) for gpu, numbers in held.items()}, host, count, need.layers
+    )
+
+
+def _share(need: Footprint, numbers: Sequence[int], graph: int) -> Share:
+    blocks = [number for number in numbers if number < len(need.blocks)]
+    output = need.output if len(need.blocks) in numbers else 0
+    return Share(sum(need.blocks[n] for n in blocks) + output, sum(need.kv[n] for n in blocks), graph)

@@ -58,11 +58,11 @@ class Model:
             found.append("thinking")
         return found
 
-    def details(self, generation: Generation, *, parent: bool = False) -> gojson.Struct:
+    def details(self, *, parent: bool = False) -> gojson.Struct:
         """The `details` object of tags, show and ps; only show names the parent."""
         config = self.config
         families = config.get("model_families")
-        details = gojson.Struct(
+        return gojson.Struct(
             parent_model=self.parent if parent else "",
             format=config.get("model_format", ""),
             family=config.get("model_family", ""),
@@ -70,10 +70,6 @@ class Model:
             parameter_size=config.get("model_type", ""),
             quantization_level=config.get("file_type", ""),
         )
-        if generation.llama_server and (header := self.header):
-            details["context_length"] = header.number("context_length")
-            details["embedding_length"] = header.number("embedding_length")
-        return details.without_empty("context_length", "embedding_length")
 
 
 def load(store: Store, name: names.Name) -> Model:
@@ -103,16 +99,20 @@ def load(store: Store, name: names.Name) -> Model:
     return model
 
 
-def tags_entry(model: Model, generation: Generation) -> gojson.Struct:
-    """One element of /api/tags."""
+def tags_entry(model: Model, modified: int, generation: Generation) -> gojson.Struct:
+    """One element of /api/tags; `modified` is nanoseconds since the epoch."""
     entry = gojson.Struct(
         name=model.name.shortest,
         model=model.name.shortest,
-        modified_at=gotime.rfc3339(model.manifest.modified),
+        modified_at=gotime.rfc3339(modified),
         size=model.manifest.size,
         digest=model.manifest.digest,
-        details=model.details(generation),
+        details=model.details(),
     )
-    if generation.llama_server:
+    header = model.header if generation.llama_server else None
+    if header:
+        entry["details"]["context_length"] = header.number("context_length")
+        entry["details"]["embedding_length"] = header.number("embedding_length")
+        entry["details"] = entry["details"].without_empty("context_length", "embedding_length")
         entry["capabilities"] = model.capabilities
     return entry

@@ -10,10 +10,14 @@ from typing import Any
 from ollama_sim.options import KINDS
 from ollama_sim.store import sha256_file
 
-_COMMANDS = "from license template system adapter draft renderer parser parameter message requires".split()
+_COMMANDS = (
+    *("from", "license", "template", "system", "adapter", "draft", "renderer", "parser"),
+    *("parameter", "message", "requires"),
+)
 _WORD = re.compile(r"[ \t\r\n]*(#[^\r\n]*|[A-Za-z]+)")
-_DEPRECATED = frozenset(
-    "penalize_newline low_vram f16_kv logits_all vocab_only use_mlock mirostat mirostat_tau mirostat_eta".split()
+_DEPRECATED = (
+    *("penalize_newline", "low_vram", "f16_kv", "logits_all", "vocab_only", "use_mlock"),
+    *("mirostat", "mirostat_tau", "mirostat_eta"),
 )
 
 
@@ -116,7 +120,10 @@ def _typed(name: str, value: str) -> Any:
     readers: dict[str, tuple[str, Callable[[str], Any]]] = {
         "integer": ("int", int),
         "float32": ("float", float),
-        "boolean": ("bool", {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}.__getitem__),
+        "boolean": (
+            "bool",
+            {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}.__getitem__,
+        ),
     }
     word, reader = readers[kind]
     try:

@@ -8,8 +8,19 @@ from typing import Any
 
 from ollama_sim import golog
 
-_INTEGERS = "num_ctx num_batch num_gpu main_gpu num_thread num_keep seed num_predict top_k repeat_last_n".split()
-_FLOATS = "top_p min_p typical_p temperature repeat_penalty presence_penalty frequency_penalty".split()
+_INTEGERS = (
+    *("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread"),
+    *("num_keep", "seed", "num_predict", "top_k", "repeat_last_n"),
+)
+_FLOATS = [
+    "top_p",
+    "min_p",
+    "typical_p",
+    "temperature",
+    "repeat_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+]
 KINDS = dict.fromkeys(_INTEGERS, "integer") | dict.fromkeys(_FLOATS, "float32")
 KINDS |= {"use_mmap": "boolean", "stop": "array"}
 

@@ -2,51 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
-import os
-import socket
 import threading
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from ollama_sim import golog, gojson, names
+from ollama_sim import gojson, golog, names
+from ollama_sim.download import Download
 from ollama_sim.environ import Environment
 from ollama_sim.machine import Machine
-from ollama_sim.registry import Registry, RegistryError, follow
+from ollama_sim.progress import Progress, layer_status, status
+from ollama_sim.registry import Registry, RegistryError
 from ollama_sim.release import Release
 from ollama_sim.store import Store, parse_manifest, sha256_file
-
-Progress = Callable[[gojson.Struct], None]
-MEGABYTE = 1_000_000
-_PARTS, _SMALLEST_PART, _LARGEST_PART = 16, 100 * MEGABYTE, 1000 * MEGABYTE
-_TRIES = 6
-_PIECE = 64 * 1024
-_TICK_SECONDS = 0.06
 
 
 class PullError(Exception):
     """The pull failed; the text is what the API answers."""
-
-
-class StalledError(RegistryError):
-    """Nothing came for half a minute; the part is fetched again, and the try does not count."""
-
-    def __init__(self) -> None:
-        super().__init__("part stalled")
-
-
-@dataclass
-class Part:
-    """A piece of a blob, as its file `-partial-N` describes it; numbers are bytes."""
-
-    N: int
-    Offset: int
-    Size: int
-    Completed: int = 0
 
 
 class Pull:
@@ -57,7 +27,6 @@ class Pull:
         self.environment = environment
         self.machine = machine
         self.release = release
-        self.received = 0
 
     def run(self, name: names.Name, *, insecure: bool, tell: Progress) -> None:
         """Fetch the model. Raises PullError; `tell` gets every status on the way."""
@@ -90,7 +59,9 @@ class Pull:
         except FileNotFoundError:
             return set()
         except (OSError, ValueError) as error:
-            golog.log("WARN", "images.go:676", "pulling model with bad existing manifest", name=name, error=error)
+            golog.log(
+                "WARN", "images.go:676", "pulling model with bad existing manifest", name=name, error=error
+            )
             return set()
 
     def _verify(self, digest: str) -> None:
@@ -98,9 +69,7 @@ class Pull:
         actual = sha256_file(path)
         if actual != digest:
             path.unlink()
-            raise PullError(
-                f"digest mismatch, file must be downloaded again: want {digest}, got {actual}"
-            )
+            raise PullError(f"digest mismatch, file must be downloaded again: want {digest}, got {actual}")
 
     def _blob(self, registry: Registry, digest: str, tell: Progress) -> bool:
         """Fetch a blob unless it is there; whether it was."""
@@ -116,7 +85,7 @@ class Pull:
             if path.exists():
                 return False
             try:
-                Download(self, registry, digest, path, tell).run()
+                Download(self.machine, registry, digest, path, tell).run()
             except RegistryError as error:
                 raise PullError(str(error)) from error
         return False
@@ -131,178 +100,14 @@ def _exclusive(digest: str) -> threading.Lock:
         return _downloads.setdefault(digest, threading.Lock())
 
 
-class Download:
-    """One blob on its way: `sha256-…-partial` holds its bytes, `-partial-N` what is there of each part.
-
-    A thread fetches while the caller tells the progress, so that a client that hangs up is noticed at once.
-    """
-
-    def __init__(self, pull: Pull, registry: Registry, digest: str, path: Path, tell: Progress) -> None:
-        self.pull = pull
-        self.registry = registry
-        self.digest = digest
-        self.path = path
-        self.partial = path.with_name(path.name + "-partial")
-        self.tell = tell
-        self.parts: list[Part] = []
-        self.answer: http.client.HTTPResponse | None = None
-        self.cancelled = threading.Event()
-        self.error: Exception | None = None
-
-    @property
-    def total(self) -> int:
-        return sum(part.Size for part in self.parts)
-
-    @property
-    def completed(self) -> int:
-        return sum(part.Completed for part in self.parts)
-
-    def run(self) -> None:
-        """Raises RegistryError; what came before is kept for the next time."""
-        self._prepare()
-        worker = threading.Thread(target=self._work, daemon=True)
-        worker.start()
-        try:
-            while worker.is_alive():
-                worker.join(_TICK_SECONDS)
-                if worker.is_alive():
-                    self.tell(layer_status(self.digest, self.total, self.completed))
-        except OSError:
-            self._cancel()
-            worker.join()
-            raise
-        if self.error:
-            raise self.error
-
-    def _cancel(self) -> None:
-        self.cancelled.set()
-        if self.answer is not None and self.answer.fp is not None:
-            with contextlib.suppress(OSError, AttributeError):
-                socket.socket(fileno=os.dup(self.answer.fileno())).shutdown(socket.SHUT_RDWR)
-
-    def _work(self) -> None:
-        try:
-            with self.partial.open("r+b" if self.partial.exists() else "w+b") as file:
-                file.truncate(self.total)
-                url = self.registry.direct_url(self.digest)
-                for part in self.parts:
-                    self._fetch(url, part, file.fileno())
-            for part in self.parts:
-                self._note(part).unlink(missing_ok=True)
-            self.partial.rename(self.path)
-        except (RegistryError, OSError) as error:
-            self.error = error if isinstance(error, RegistryError) else RegistryError(str(error))
-
-    def _prepare(self) -> None:
-        notes = sorted(self.path.parent.glob(self.path.name + "-partial-*"))
-        self.parts = [Part(**json.loads(note.read_text("ascii"))) for note in notes]
-        if self.parts:
-            return
-        total = self.registry.blob_size(self.digest)
-        size = min(max(total // _PARTS, _SMALLEST_PART), _LARGEST_PART)
-        for number, offset in enumerate(range(0, total, size)):
-            part = Part(number, offset, min(size, total - offset))
-            self._save(part)
-            self.parts.append(part)
-        if self.parts:
-            size_words = human_bytes(self.parts[0].Size)
-            words = f"downloading {self.digest[7:19]} in {len(self.parts)} {size_words} part(s)"
-            golog.log("INFO", "download.go:179", words)
-
-    def _note(self, part: Part) -> Path:
-        return self.partial.with_name(f"{self.partial.name}-{part.N}")
-
-    def _save(self, part: Part) -> None:
-        self._note(part).write_bytes(gojson.encode_line(gojson.Struct(asdict(part))))
-
-    def _fetch(self, url: str, part: Part, file: int) -> None:
-        scale = float((self.pull.machine.get("pull") or {}).get("retry_scale", 1.0))
-        error: RegistryError | None = None
-        attempt = 0
-        while part.Completed < part.Size and attempt < _TRIES:
-            try:
-                self._chunk(url, part, file)
-            except StalledError:
-                continue
-            except RegistryError as failure:
-                if self.cancelled.is_set():
-                    raise
-                error = failure
-                words = f"{self.digest[7:19]} part {part.N} attempt {attempt} failed: {failure}"
-                golog.log("INFO", "download.go:297", f"{words}, retrying in {2**attempt}s")
-                time.sleep(2**attempt * scale)
-            attempt += 1
-        if part.Completed < part.Size:
-            raise RegistryError(f"max retries exceeded: {error}")
-
-    def _chunk(self, url: str, part: Part, file: int) -> None:
-        """Fetch what is missing of a part; its progress is noted however it ends."""
-        start, stop = part.Offset + part.Completed, part.Offset + part.Size - 1
-        try:
-            with follow("GET", url, {"Range": f"bytes={start}-{stop}"}) as answer:
-                self.answer = answer
-                while part.Completed < part.Size:
-                    piece = self._piece(answer, part.Size - part.Completed)
-                    os.pwrite(file, piece, part.Offset + part.Completed)
-                    part.Completed += len(piece)
-        finally:
-            self.answer = None
-            self._save(part)
-
-    def _piece(self, answer: http.client.HTTPResponse, left: int) -> bytes:
-        try:
-            piece = answer.read1(min(_PIECE, left))
-        except TimeoutError as error:
-            raise StalledError from error
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise RegistryError("unexpected EOF") from error
-        if self.cancelled.is_set():
-            raise RegistryError("context canceled")
-        if not piece:
-            raise RegistryError("unexpected EOF")
-        self._faults(len(piece))
-        return piece
-
-    def _faults(self, size: int) -> None:
-        faults = self.pull.machine.get("pull") or {}
-        self.pull.received += size
-        if rate := faults.get("bytes_per_second"):
-            time.sleep(size / float(rate))
-        limit = faults.get("fail_after_bytes")
-        if limit is not None and self.pull.received > int(limit):
-            raise RegistryError("unexpected EOF")
-
-
-def status(text: str) -> gojson.Struct:
-    """A line of progress that is only words."""
-    return gojson.Struct(status=text)
-
-
-def layer_status(digest: str, total: int, completed: int) -> gojson.Struct:
-    """A line of progress about one blob; sizes in bytes."""
-    line = gojson.Struct(
-        status=f"pulling {digest[7:19]}", digest=digest, total=total, completed=completed
-    )
-    return line.without_empty("total", "completed")
-
-
-def human_bytes(size: int) -> str:
-    """Bytes in powers of ten, as `ollama list` shows them."""
-    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "KB")):
-        if size >= unit:
-            value = size / unit
-            if value >= 10 or value == int(value):
-                return f"{int(value)} {name}"
-            return f"{value:.1f} {name}"
-    return f"{size} B"
-
-
 def _rewritten(raw: bytes) -> gojson.Struct:
     """A manifest as releases before 0.19 marshalled it again."""
     document = json.loads(raw)
     order = ("mediaType", "digest", "size", "from")
+
     def entry(layer: dict[str, object]) -> gojson.Struct:
         return gojson.Struct((key, layer[key]) for key in order if key in layer)
+
     return gojson.Struct(
         schemaVersion=document.get("schemaVersion", 0),
         mediaType=document.get("mediaType", ""),

@@ -173,7 +173,9 @@ def _words(error: Exception, url: str) -> str:
     if isinstance(cause, ssl.SSLError):
         return "http: server gave HTTP response to HTTPS client"
     if isinstance(cause, TimeoutError):
-        return "net/http: TLS handshake timeout" if parts.scheme == "https" else f"dial tcp {where}: i/o timeout"
+        return (
+            "net/http: TLS handshake timeout" if parts.scheme == "https" else f"dial tcp {where}: i/o timeout"
+        )
     if isinstance(cause, OSError) and cause.strerror:
         return f"dial tcp {where}: connect: {cause.strerror.lower()}"
     return "EOF"

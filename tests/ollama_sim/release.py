@@ -56,4 +56,6 @@ def current() -> Release:
         packed = json.loads(resources.files(__package__).joinpath("release.json").read_text("utf-8"))
     except FileNotFoundError:
         packed = {}
-    return Release(packed.get("version", DEFAULT_VERSION), packed.get("arch", "amd64"), packed.get("faults", {}))
+    return Release(
+        packed.get("version", DEFAULT_VERSION), packed.get("arch", "amd64"), packed.get("faults", {})
+    )

@@ -13,8 +13,10 @@ _COMMON_RUN = {"model": _STR, "stream": _BOOL, "options": _MAP, "keep_alive": _K
 FIELDS: dict[str, dict[str, str]] = {
     "PullRequest": {"model": _STR, "name": _STR, "insecure": _BOOL, "stream": _BOOL},
     "CreateRequest": {
-        **dict.fromkeys("model name from template system renderer parser requires".split(), _STR),
-        **dict.fromkeys("quantize quantization remote_host draft_quantize".split(), _STR),
+        **dict.fromkeys(
+            ["model", "name", "from", "template", "system", "renderer", "parser", "requires"], _STR
+        ),
+        **dict.fromkeys(["quantize", "quantization", "remote_host", "draft_quantize"], _STR),
         **dict.fromkeys(("files", "adapters", "draft_files", "parameters", "info"), _MAP),
         "license": _ANY,
         "messages": _LIST,
@@ -108,7 +110,9 @@ def _json_kind(value: Any) -> str:
         return "bool"
     if isinstance(value, int | float):
         return "number"
-    return {str: "string", dict: "object", list: "array"}.get(type(value), "null")
+    if isinstance(value, str):
+        return "string"
+    return "object" if isinstance(value, dict) else "array" if isinstance(value, list) else "null"
 
 
 def _syntax(body: bytes, error: json.JSONDecodeError | UnicodeDecodeError) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from ollama_sim import golog, gotime, memory
+from ollama_sim import golog, gotime, loadlog, memory, payload
 from ollama_sim.environ import Environment
 from ollama_sim.machine import GIB, Gpu, Machine
 from ollama_sim.model import Model
@@ -15,8 +15,9 @@ from ollama_sim.options import RunnerOptions
 from ollama_sim.release import Generation
 
 # Architectures that never serve requests in parallel.
-_SERIAL = frozenset(
-    "mllama qwen3vl qwen3vlmoe qwen35 qwen35moe qwen3next lfm2 lfm2moe nemotron_h nemotron_h_moe".split()
+_SERIAL = (
+    *("mllama", "qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe", "qwen3next"),
+    *("lfm2", "lfm2moe", "nemotron_h", "nemotron_h_moe", "nemotron_h_omni"),
 )
 
 
@@ -156,6 +157,12 @@ class Scheduler:
         header = model.header
         if header is None:
             raise LoadError(f"unable to load model: {model.file}")
+        if self.generation.llama_server:
+            try:
+                payload.require("llama-server")
+            except payload.MissingProgramError as error:
+                hint = "Run 'cmake -S llama/server --preset cpu && cmake --build --preset cpu' first "
+                raise LoadError(f"error starting llama-server: {error}. {hint}") from error
         if reason := self.machine.get("fail_load"):
             golog.log("INFO", "sched.go:505", "Load failed", model=model.file, error=reason)
             raise LoadError(self._failure(str(reason)))
@@ -179,13 +186,12 @@ class Scheduler:
             noise=memory.noise(self.machine.scenario, model.name.shortest),
         )
         layout = self._fit(need, options)
-        if layout.host > self.machine.memory_free:
+        if layout.host.total > self.machine.memory_free:
             raise LoadError(
-                f"model requires more system memory ({human(layout.host)}) than is available "
-                f"({human(self.machine.memory_free)})"
+                f"model requires more system memory ({golog.human(layout.host.total)}) than is available "
+                f"({golog.human(self.machine.memory_free)})"
             )
-        if self.machine.gpus:
-            self._log_offload(layout)
+        loadlog.told(self.generation.llama_server, model, options, layout, self.machine)
         return Runner(model, options, layout, context, self.environment.keep_alive)
 
     def _fit(self, need: memory.Footprint, options: RunnerOptions) -> memory.Layout:
@@ -218,8 +224,11 @@ class Scheduler:
     def _free(self, gpus: list[Gpu]) -> dict[str, int]:
         overhead = 0 if self.generation.llama_server else self.environment.count("OLLAMA_GPU_OVERHEAD")
         with self._lock:
-            taken = [runner.layout.per_gpu for runner in self.loaded.values()]
-        return {gpu.id: max(gpu.free - overhead - sum(t.get(gpu.id, 0) for t in taken), 0) for gpu in gpus}
+            taken = [runner.layout.gpus for runner in self.loaded.values()]
+        return {
+            gpu.id: max(gpu.free - overhead - sum(t[gpu.id].total for t in taken if gpu.id in t), 0)
+            for gpu in gpus
+        }
 
     def _evict(self) -> None:
         with self._lock:
@@ -238,23 +247,15 @@ class Scheduler:
 
     def _too_big(self, num_gpu: int, error: memory.DoesNotFitError) -> str:
         if self.generation.llama_server:
-            return self._failure(f"cudaMalloc failed: out of memory ({error.short / memory.MIB:.2f} MiB short)")
+            return self._failure(
+                f"cudaMalloc failed: out of memory ({error.short / memory.MIB:.2f} MiB short)"
+            )
         return f"memory layout cannot be allocated with num_gpu = {num_gpu}"
 
     def _failure(self, reason: str) -> str:
         if self.generation.llama_server:
             return f"llama-server process has terminated: exit status 1: {reason}"
         return f"llama runner process has terminated: {reason}"
-
-    def _log_offload(self, layout: memory.Layout) -> None:
-        count, total = layout.offloaded, layout.layers
-        where = "GPU" if count == total else "CPU"
-        if self.generation.llama_server:
-            golog.log("INFO", "llama_server.go:490", "starting llama-server", cmd=f"llama-server -ngl {count}")
-        else:
-            golog.log("INFO", "ggml.go:482", f"offloading {min(count, total - 1)} repeating layers to GPU")
-            golog.log("INFO", "ggml.go:486", f"offloading output layer to {where}")
-        golog.log("INFO", "ggml.go:494", f"offloaded {count}/{total} layers to GPU")
 
 
 def expiry(runner: Runner) -> int:
@@ -267,11 +268,3 @@ def tier(total: int) -> int:
     if total >= 47 * GIB:
         return 262144
     return 32768 if total >= 23 * GIB else 4096
-
-
-def human(size: int) -> str:
-    """Bytes as the log writes them: `23.5 GiB`."""
-    for unit, name in ((GIB, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
-        if size >= unit:
-            return f"{size / unit:.1f} {name}"
-    return f"{size} B"

@@ -8,12 +8,11 @@ from typing import Any
 
 from ollama_sim import gguf, gojson, golog, gotime
 from ollama_sim.model import Model
-from ollama_sim.release import Generation
 
 _HIDDEN = ("general.name", "tokenizer.chat_template")
 
 
-def show(model: Model, generation: Generation, *, verbose: bool = False, system: str = "") -> gojson.Struct:
+def show(model: Model, *, verbose: bool = False, system: str = "") -> gojson.Struct:
     """The answer of /api/show. Raises gguf.GGUFError where the model's file cannot be read."""
     answer = gojson.Struct(
         license="\n".join(model.licenses),
@@ -21,7 +20,7 @@ def show(model: Model, generation: Generation, *, verbose: bool = False, system:
         parameters="\n".join(parameters(model.options)),
         template=model.template,
         system=system or model.system,
-        details=model.details(generation, parent=True),
+        details=model.details(parent=True),
         messages=[gojson.Struct(role=m["role"], content=m["content"]) for m in model.messages],
         model_info={},
         projector_info={},
@@ -37,7 +36,9 @@ def show(model: Model, generation: Generation, *, verbose: bool = False, system:
         answer["tensors"] = [
             gojson.Struct(name=t.name, type=t.type_name, shape=list(t.shape)) for t in header.tensors
         ]
-    optional = "license modelfile parameters template system messages projector_info tensors capabilities requires"
+    optional = (
+        "license modelfile parameters template system messages projector_info tensors capabilities requires"
+    )
     return answer.without_empty(*optional.split())
 
 
@@ -64,7 +65,9 @@ def modelfile(model: Model) -> str:
     lines.append(f"TEMPLATE {_quoted(model.template)}")
     if model.system:
         lines.append(f"SYSTEM {_quoted(model.system)}")
-    lines += [f"{k.upper()} {_quoted(model.config[k])}" for k in ("renderer", "parser") if model.config.get(k)]
+    lines += [
+        f"{k.upper()} {_quoted(model.config[k])}" for k in ("renderer", "parser") if model.config.get(k)
+    ]
     for key, value in model.options.items():
         for item in value if isinstance(value, list) else [value]:
             lines.append(f"PARAMETER {key} {_quoted(_plain_v(item))}")
@@ -95,13 +98,12 @@ def _sharp_v(value: Any) -> str:
 
 
 def _general(value: float) -> str:
-    """A float64 as Go's %v: shortest digits, with an exponent below 1e-4 and from 1e21."""
-    if math.isfinite(value) and value and not 1e-4 <= abs(value) < 1e21:
-        mantissa, _, power = f"{value!r}".partition("e")
-        if not power:
-            exponent = math.floor(math.log10(abs(value)))
-            mantissa, power = repr(value / 10**exponent).removesuffix(".0"), str(exponent)
-        return f"{mantissa.removesuffix('.0')}e{int(power):+03d}"
+    """A float64 as Go's %v: shortest digits, with an exponent below 1e-4 and from 1e6 on."""
+    exponent = int(f"{value:e}".partition("e")[2]) if math.isfinite(value) else 0
+    if value and not -4 <= exponent < 6:
+        mantissa = gojson.number(float(f"{value!r}e{-exponent}")) if "e" not in repr(value) else ""
+        mantissa = mantissa or repr(value).partition("e")[0].removesuffix(".0")
+        return f"{mantissa}e{exponent:+03d}"
     return gojson.number(value)
 
 

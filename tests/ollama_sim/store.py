@@ -116,7 +116,7 @@ class Store:
             path, status = self.blob(name), "using existing layer"
             if not path.exists():
                 status = "creating new layer"
-                os.rename(temporary, path)
+                Path(temporary).rename(path)
                 path.chmod(0o644)
         finally:
             Path(temporary).unlink(missing_ok=True)
@@ -135,7 +135,7 @@ class Store:
 
     # --- manifests
 
-    def names(self) -> list[names.Name]:
+    def stored_names(self) -> list[names.Name]:
         return [manifest.name for manifest in self.all()]
 
     def all(self, *, strict: bool = False) -> list[Manifest]:
@@ -172,7 +172,7 @@ class Store:
 
     def existing(self, name: names.Name) -> names.Name:
         """The name in the letter case of what is already stored."""
-        return name.like(self.names())
+        return name.like(self.stored_names())
 
     # --- removing
 

@@ -1,0 +1,55 @@
+"""What the log says while a model loads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ollama_sim import golog
+from ollama_sim.machine import Machine
+from ollama_sim.memory import MIB, Layout, Share
+from ollama_sim.model import Model
+from ollama_sim.options import RunnerOptions
+
+
+def told(llama_server: bool, model: Model, options: RunnerOptions, layout: Layout, machine: Machine) -> None:
+    """Log a load that went well, in the words of the generation."""
+    devices = {gpu.id: f"{gpu.library}{number}" for number, gpu in enumerate(machine.gpus)}
+    given = "" if options.num_gpu < 0 else f" -ngl {options.num_gpu}"
+    if llama_server:
+        command = f"llama-server --model {model.file} -c {options.num_ctx}{given}"
+        golog.log("INFO", "llama_server.go:433", "starting llama-server", cmd=command)
+    else:
+        golog.log("INFO", "server.go:433", "starting runner", cmd=f"ollama runner --model {model.file}")
+    total, free = golog.human(machine.memory), golog.human(machine.memory_free)
+    golog.log("INFO", "sched.go:484", "system memory", total=total, free=free, free_swap="0 B")
+    if not llama_server:
+        _device_lines(layout, devices, options.num_gpu)
+    if layout.offloaded:
+        repeating = min(layout.offloaded, layout.layers - 1)
+        where = "GPU" if layout.offloaded == layout.layers else "CPU"
+        golog.raw(f"load_tensors: offloading output layer to {where}")
+        golog.raw(f"load_tensors: offloading {repeating} repeating layers to GPU")
+        golog.raw(f"load_tensors: offloaded {layout.offloaded}/{layout.layers} layers to GPU")
+    for place, share in _places(layout, devices).items():
+        golog.raw(f"load_tensors: {place:>12} model buffer size = {share.weights / MIB:8.2f} MiB")
+    for place, share in _places(layout, devices).items():
+        golog.raw(f"llama_kv_cache: {place:>10} KV buffer size = {share.kv / MIB:8.2f} MiB")
+        golog.raw(f"llama_context: {place:>10} compute buffer size = {share.graph / MIB:8.2f} MiB")
+    what = "llama-server" if llama_server else "llama runner"
+    golog.log("INFO", "server.go:1432", f"{what} started in 0.25 seconds")
+
+
+def _places(layout: Layout, devices: Mapping[str, str]) -> dict[str, Share]:
+    places = {devices[gpu]: share for gpu, share in layout.gpus.items()}
+    return places | ({"CPU": layout.host} if layout.host.total or not places else {})
+
+
+def _device_lines(layout: Layout, devices: Mapping[str, str], requested: int) -> None:
+    """The summary of releases up to 0.24, which lay models out themselves."""
+    attributes: dict[str, object] = {"model layers": layout.layers, "requested": requested}
+    golog.log("INFO", "server.go:532", "loading model", **attributes)
+    for words, part in (("model weights", "weights"), ("kv cache", "kv"), ("compute graph", "graph")):
+        for place, share in _places(layout, devices).items():
+            if size := getattr(share, part):
+                golog.log("INFO", "device.go:245", words, device=place, size=golog.human(size))
+    golog.log("INFO", "device.go:272", "total memory", size=golog.human(layout.total))
