@@ -83,7 +83,7 @@ def on_hosts(lab: Lab, directory: Path) -> None:
     apply_twice(directory)
 
     print(heading("Somebody changes gpu-01 by hand"))
-    by_hand = "sed -i s/KEEP_ALIVE=-1/KEEP_ALIVE=5m/ /etc/systemd/system/ollama.service.d/zz-fleet.conf"
+    by_hand = "sed -i s/-1/5m/ /etc/ollama-fleet/environment"
     print(f"gpu-01# {by_hand}")
     one.run(by_hand)
     show_and_repair(directory)

@@ -30,4 +30,4 @@ def command(file: Path, as_json: bool) -> None:
     if as_json:
         click.echo("[]")
     else:
-        click.echo(f"{file}: {len(fleet.hosts)} hosts, {len(fleet.models)} models, nothing wrong")
+        click.echo(f"{file}: nothing wrong (hosts: {len(fleet.hosts)}, models: {len(fleet.models)})")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ollama_fleet.deploys.survey import Surveyed
+if TYPE_CHECKING:  # importing it patches sockets for gevent
+    from ollama_fleet.deploys.survey import Surveyed
 
 
 def changes_document(found: Iterable[Surveyed]) -> dict[str, Any]:

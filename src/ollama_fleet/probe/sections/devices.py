@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ollama_fleet.hardware import nvidia_smi
+from ollama_fleet.hardware import nvidia_smi, rocm_smi
 from ollama_fleet.hardware.cpu import parse_meminfo
 from ollama_fleet.hardware.device import Device
 from ollama_fleet.hardware.errors import HardwareError
 from ollama_fleet.probe.request import ProbeRequest
-from ollama_fleet.probe.shell import word
+from ollama_fleet.probe.shell import word, words
 
 
 def script(request: ProbeRequest) -> str:
@@ -16,17 +16,23 @@ def script(request: ProbeRequest) -> str:
 if command -v nvidia-smi >/dev/null 2>&1; then
   grep -E '^Mem(Total|Available):' /proc/meminfo | sed 's/^/memory /'
   timeout 20 sh -c {word(nvidia_smi.SHELL_QUERY)} 2>&1 | sed 's/^/smi /'
+elif command -v amd-smi >/dev/null 2>&1; then
+  timeout 20 {words(rocm_smi.AMD_SMI_STATIC_QUERY)} 2>/dev/null | sed 's/^/amd /'
+elif command -v rocm-smi >/dev/null 2>&1; then
+  timeout 20 {words(rocm_smi.ROCM_SMI_QUERY)} 2>/dev/null | sed 's/^/rocm /'
 fi
 """
 
 
 def parse(lines: list[str]) -> tuple[tuple[Device, ...], str | None]:
     """Return the devices, or none and the reason."""
-    if not lines:
-        return (), None
     try:
-        memory = parse_meminfo("\n".join(_tagged(lines, "memory ")))
-        return tuple(nvidia_smi.parse("\n".join(_tagged(lines, "smi ")), memory)), None
+        if smi := _tagged(lines, "smi "):
+            memory = parse_meminfo("\n".join(_tagged(lines, "memory ")))
+            return tuple(nvidia_smi.parse("\n".join(smi), memory)), None
+        if amd := _tagged(lines, "amd "):
+            return tuple(rocm_smi.parse_amd_smi("\n".join(amd))), None
+        return tuple(rocm_smi.parse_rocm_smi("\n".join(_tagged(lines, "rocm ")))), None
     except HardwareError as error:
         return (), str(error)
 
