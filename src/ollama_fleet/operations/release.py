@@ -23,7 +23,9 @@ Download = Literal["host", "controller"]
 
 FETCHERS = ("curl", "wget")
 INSTALL_ZSTD = {
-    "apt-get": "DEBIAN_FRONTEND=noninteractive apt-get install -y -qq zstd",
+    # The lists of a fresh or long untouched machine name no package, or one that is no longer served.
+    "apt-get": "export DEBIAN_FRONTEND=noninteractive; "
+    "apt-get install -y -qq zstd || { apt-get update -qq && apt-get install -y -qq zstd; }",
     "dnf": "dnf install -y -q zstd",
     "zypper": "zypper --non-interactive --quiet install zstd",
     "pacman": "pacman -S --noconfirm --quiet zstd",
@@ -104,8 +106,10 @@ def _fetch(archive: Archive, place: str, state: HostState) -> str:
     return f"""
 matches() {{ echo "{archive.sha256}  $1" | sha256sum -c --status 2>/dev/null; }}
 if ! matches {target}; then
-  {get} || {{ rm -f {target}.part; {get.replace(" -C -", "").replace(" -c ", " ")}; }} || {{
-    echo {quote(f"could not fetch {archive.location}")} >&2; exit 1; }}
+  {get} 2>/dev/null || {{ rm -f {target}.part
+    said=$({get.replace(" -C -", "").replace(" -c ", " ")} 2>&1); }} || {{
+    rm -f {target}.part
+    echo {quote(f"could not fetch {archive.location}:")} "$(echo "$said" | tail -n 1)" >&2; exit 1; }}
   matches {target}.part || {{
     echo {quote(f"{archive.location} does not have the locked sha256 {archive.sha256}; it has")} \\
       "$(sha256sum {target}.part | cut -c1-64). Nothing was installed. Was the release changed?" >&2
@@ -150,8 +154,8 @@ def _switch(wanted: WantedRelease, state: HostState) -> list[str]:
     layout: Layout = wanted.layout
     lines = []
     current = state.release.current
-    if current not in (None, wanted.version):
-        lines.append(switch_link(f"{layout.releases}/previous", str(current)))
+    if current is not None and current != wanted.version and current in state.release.versions:
+        lines.append(switch_link(f"{layout.releases}/previous", current))
     if current != wanted.version:
         lines.append(switch_link(layout.current, wanted.version))
     lines.append(f"mkdir -p {quote(str(PurePosixPath(layout.command).parent))}")

@@ -23,11 +23,21 @@ def remarks(
     """Yield one line each."""
     yield from _firewall(spec, state, firewall)
     yield from _service(spec, state, layout)
+    if spec.prune == "report":
+        yield from _unasked(state, placements)
     if state.device_error:
         yield f"the GPUs cannot be read: {state.device_error}"
     for placement in placements:
         for remark in (*placement.resolved.remarks, *placement.decision.remarks):
             yield f"{placement.resolved.name}: {remark}"
+
+
+def _unasked(state: HostState, placements: Sequence[Placement]) -> Iterator[str]:
+    """Models on the host that fleet.yaml does not ask for; they are left."""
+    asked = {name for placement in placements for name in (placement.base.model, placement.created.model)}
+    names = sorted(model.name.short for model in state.store.models if model.name not in asked)
+    if names:
+        yield f"not in fleet.yaml, and left: {', '.join(names)}"
 
 
 def _firewall(spec: HostSpec, state: HostState, wanted: WantedFirewall | None) -> Iterator[str]:

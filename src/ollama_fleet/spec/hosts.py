@@ -70,6 +70,7 @@ class HostSpec:
     groups: tuple[str, ...]
     models: tuple[ModelRequest, ...]
     origin: Mapping[str, Origin] = field(repr=False)
+    prune: bool | str = "report"
 
     @property
     def connector(self) -> Literal["local", "ssh"]:
@@ -132,6 +133,7 @@ def build_host(reading: Reading, name: str, merged: Merged, folder: str) -> Host
         groups=groups_of(reading, name),
         models=requests_of(reading, name),
         origin=merged.origins(reading.document),
+        prune=reading.prune,
     )
 
 

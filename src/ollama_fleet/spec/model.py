@@ -235,6 +235,6 @@ class FleetFile(Section):
     prune: Annotated[bool | str, fields.PRUNE, WithJsonSchema({"enum": ["report", False, True]})] | None = (
         Field(
             None,
-            description="Models that nobody asked for: `report` (the default), false, or true to remove.",
+            description="Models on hosts that nobody asked for: `report` (the default) names them, false does not.",
         )
     )
