@@ -21,7 +21,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from lab import Lab
+from lab import Lab, LabError
 from lab.tiny_gguf import tiny_gguf
 from ollama_sim.build import build_release
 
@@ -33,17 +33,18 @@ UPSTREAM = f"https://github.com/ollama/ollama/releases/download/v{VERSION}/sha25
 def main() -> int:
     """Run the demo; the exit code is that of what went wrong, or 0."""
     print(heading("ollama-fleet: one YAML file, every Ollama host"))
-    reason = Lab.available()
     with tempfile.TemporaryDirectory(prefix="ollama-fleet-demo-") as temporary:
         directory = Path(temporary)
         run(command("ollama-fleet"), "init", str(directory))
-        if reason is None:
-            with Lab.start(name="demo", say=print) as lab:
-                on_hosts(lab, directory)
-        else:
-            print(f"No lab here: {reason}.")
+        try:
+            lab = Lab.start(name="demo", say=print)
+        except LabError as reason:
+            print(f"No hosts of our own here: {reason}.")
             print("The same on this machine, for this account, in a directory of its own:")
             on_this_machine(directory)
+        else:
+            with lab:
+                on_hosts(lab, directory)
     print(heading("Done; nothing is left behind"))
     return 0
 
