@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,13 +21,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from lab import Lab, LabError
 from lab.tiny_gguf import tiny_gguf
 from ollama_sim.build import build_release
 
-VERSION = "0.24.0"
-ROOT = Path(__file__).resolve().parents[1]
+# Releases up to 0.13.5 unpack with gzip; later ones need zstd, which only root can install where it is missing.
+VERSION = "0.24.0" if os.geteuid() == 0 or shutil.which("zstd") else "0.13.5"
+FORMAT: Literal["tgz", "tar.zst"] = "tar.zst" if VERSION == "0.24.0" else "tgz"
 UPSTREAM = f"https://github.com/ollama/ollama/releases/download/v{VERSION}/sha256sum.txt"
 
 
@@ -159,7 +162,7 @@ def release_source(directory: Path) -> str:
     except (OSError, http.client.HTTPException, urllib.error.URLError):
         releases = directory / "releases"
         for architecture in ("amd64", "arm64"):
-            build_release(VERSION, architecture, "tar.zst", releases)
+            build_release(VERSION, architecture, FORMAT, releases)
         print(
             f"Ollama {VERSION} cannot be downloaded here: a STAND-IN takes its place (same API, no real answers)."
         )
