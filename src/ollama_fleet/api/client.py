@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
 from ollama_fleet.api.errors import ApiError, Refused, Unreachable
 from ollama_fleet.api.transport import Opener, http_transport
@@ -14,6 +14,8 @@ from ollama_fleet.artifacts.http_client import import_httpx
 
 if TYPE_CHECKING:
     import httpx
+
+T = TypeVar("T")
 
 ANSWER_TIMEOUT = 30.0
 """Seconds for an answer that needs no model."""
@@ -83,22 +85,29 @@ class Ollama:
 
     def version(self) -> str:
         """Return the server's version."""
-        return str(self._json("GET", "/api/version")["version"])
+        return self._answer("/api/version", lambda answer: str(answer["version"]))
 
     def tags(self) -> list[TaggedModel]:
         """Return all models on the server."""
-        listed = self._json("GET", "/api/tags").get("models") or []
-        return [TaggedModel(m["name"], m["digest"].removeprefix("sha256:"), int(m["size"])) for m in listed]
+        return self._answer(
+            "/api/tags",
+            lambda answer: [
+                TaggedModel(m["name"], m["digest"].removeprefix("sha256:"), int(m["size"]))
+                for m in answer.get("models") or []
+            ],
+        )
 
     def loaded(self) -> list[LoadedModel]:
         """Return all models in memory."""
-        listed = self._json("GET", "/api/ps").get("models") or []
-        return [
-            LoadedModel(
-                m["name"], m["digest"], int(m["size"]), int(m["size_vram"]), str(m.get("expires_at", ""))
-            )
-            for m in listed
-        ]
+        return self._answer(
+            "/api/ps",
+            lambda answer: [
+                LoadedModel(
+                    m["name"], m["digest"], int(m["size"]), int(m["size_vram"]), str(m.get("expires_at", ""))
+                )
+                for m in answer.get("models") or []
+            ],
+        )
 
     def show(self, model: str) -> dict[str, Any]:
         """Return `/api/show` of a model."""
@@ -175,6 +184,14 @@ class Ollama:
             raise Refused(f"{method} {path}: {_error_text(response.text)}", response.status_code)
         return response
 
+    def _answer(self, path: str, read: Callable[[dict[str, Any]], T]) -> T:
+        answer = self._json("GET", path)
+        try:
+            return read(answer)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            text = json.dumps(answer)[:80]
+            raise Refused(f"GET {path}: the answer is not what Ollama answers: {text}") from error
+
     def _json(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         response = self._request(method, path, **({} if body is None else {"json": body}))
         try:
@@ -191,14 +208,15 @@ class Ollama:
             with self._client.stream("POST", path, json=dict(body), timeout=STALL_TIMEOUT) as response:
                 if response.status_code >= 400:
                     raise Refused(
-                        f"POST {path}: {_error_text(response.read().decode())}", response.status_code
+                        f"POST {path}: {_error_text(response.read().decode(errors='replace'))}",
+                        response.status_code,
                     )
                 for line in response.iter_lines():
                     if not line.strip():
                         continue
                     event = _event(path, line)
                     if "error" in event:
-                        raise Refused(f"POST {path}: {event['error']}")
+                        raise Refused(f"POST {path}: {_error_text(line)}")
                     last = str(event.get("status", ""))
                     told(
                         Progress(
@@ -224,11 +242,14 @@ def _event(path: str, line: str) -> dict[str, Any]:
         event = json.loads(line)
     except ValueError as error:
         raise Refused(f"POST {path}: a line of the stream is not JSON: {line[:80]!r}") from error
-    return event if isinstance(event, dict) else {}
+    numbers = [event.get(key, 0) for key in ("completed", "total")] if isinstance(event, dict) else [None]
+    if not all(isinstance(number, int | float) for number in numbers):
+        raise Refused(f"POST {path}: a line of the stream is not what Ollama sends: {line[:80]!r}")
+    return dict(event)
 
 
 def _error_text(text: str) -> str:
     try:
-        return str(json.loads(text)["error"]).replace("\n", " ")
+        return " ".join(str(json.loads(text)["error"]).split()) or "an empty error"
     except (ValueError, KeyError, TypeError):
         return text.strip().replace("\n", " ")[:200] or "an empty error"

@@ -23,6 +23,12 @@ def ssh_transport(host: Host) -> Transport | None:
     return client.get_transport() if client is not None else None
 
 
+def is_connected(host: Host) -> bool:
+    """Whether pyinfra's connection still stands; one that needs none always does."""
+    transport = ssh_transport(host)
+    return transport is None or bool(transport.is_active())
+
+
 def ends(transport: Transport) -> tuple[str, str] | None:
     """Return this machine's address as the host sees it, and the host's as seen from here.
 

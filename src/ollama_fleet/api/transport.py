@@ -28,12 +28,8 @@ def open_direct(host: str, port: int, timeout: float) -> socket.socket:
     return socket.create_connection((host, port), timeout)
 
 
-def _is_no_refused_channel(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith("Secsh channel")
-
-
-# A refused connection reaches the caller as an error; paramiko prints it besides.
-logging.getLogger("paramiko.transport").addFilter(_is_no_refused_channel)
+# What goes wrong reaches the caller as an error; paramiko prints it besides, with its traceback.
+logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)
 
 
 def open_through(transport: Transport) -> Opener:

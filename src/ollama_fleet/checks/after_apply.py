@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -9,10 +10,11 @@ from pyinfra.api.host import Host
 
 from ollama_fleet.api.client import Ollama
 from ollama_fleet.api.errors import ApiError
-from ollama_fleet.api.through import STARTING, ends, server_of, ssh_transport
-from ollama_fleet.artifacts.manifest import Manifest
-from ollama_fleet.artifacts.names import ModelName
+from ollama_fleet.api.listed import by_name
+from ollama_fleet.api.through import ends, server_of, ssh_transport
 from ollama_fleet.checks import reach
+from ollama_fleet.operations.context import StepFailed, just_loaded
+from ollama_fleet.operations.readiness import wait_until_ready
 from ollama_fleet.planner.host_plan import HostPlan
 from ollama_fleet.planner.state import HostState
 
@@ -42,31 +44,33 @@ def check(host: Host, plan: HostPlan, state: HostState, *, changed: bool) -> Ver
     seen = ""
     try:
         with server_of(host, plan.address, plan.port) as server:
-            seen = server.wait_until_ready(STARTING if changed else 0)
-            failures += _server_failures(server, plan, state, seen, changed=changed)
-    except ApiError as error:
+            seen = wait_until_ready(host, server, plan.layout.scope) if changed else server.version()
+            failures += _server_failures(server, plan, state, seen, just_loaded(host))
+    except (ApiError, StepFailed) as error:
         failures.append(str(error))
     failures += _outside_failures(host, plan, state, changed=changed)
     return Verdict(tuple(failures), _summary(plan, seen))
 
 
 def _server_failures(
-    server: Ollama, plan: HostPlan, state: HostState, version: str, *, changed: bool
+    server: Ollama, plan: HostPlan, state: HostState, version: str, loaded_now: Collection[str]
 ) -> list[str]:
     failures = []
     if version != plan.release.version:
         failures.append(f"the server says version {version}, wanted {plan.release.version}")
-    served = {ModelName.parse(model.name): model.digest for model in server.tags()}
-    stored = {model.name: Manifest.parse(model.manifest).digest for model in state.store.models}
+    served = by_name(server.tags())
     for wanted in (*plan.bases, *plan.models):
         there = served.get(wanted.model)
+        stored = state.store.manifest(wanted.model)
         if there is None:
             failures.append(f"the server does not list {wanted.name}; does it use {plan.layout.models}?")
-        elif f"sha256:{there}" != stored.get(wanted.model):
-            failures.append(f"the server has {wanted.name} with digest {there[:12]}, on disk is another")
-    must_be_loaded = [item for item in plan.loaded if changed or item.for_good]
+        elif stored is None or f"sha256:{there.digest}" != stored.digest:
+            failures.append(
+                f"the server has {wanted.name} with digest {there.digest[:12]}, on disk is another"
+            )
+    must_be_loaded = [item for item in plan.loaded if item.for_good or item.name in loaded_now]
     if must_be_loaded:
-        loaded = {ModelName.parse(model.name) for model in server.loaded()}
+        loaded = by_name(server.loaded())
         failures += [f"{item.name} is not in memory" for item in must_be_loaded if item.model not in loaded]
     return failures
 

@@ -43,4 +43,4 @@ def _plain(size: str) -> GpuBudget:
         total = parse_size(size)
     except Wrong as wrong:
         raise click.ClickException(f"--vram {size}: {wrong.message}; {wrong.hint}") from wrong
-    return GpuBudget(size, total, total)
+    return budget_of_size(total)

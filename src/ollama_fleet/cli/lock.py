@@ -10,6 +10,7 @@ from ollama_fleet.artifacts.locking import LockingError
 from ollama_fleet.cli.options import fleet_argument
 from ollama_fleet.deploys.locking import make_lock
 from ollama_fleet.deploys.source import LOCK_FILE, load_fleet
+from ollama_fleet.planner.errors import PlanError
 
 
 @click.command("lock")
@@ -27,7 +28,7 @@ def command(file: Path) -> None:
         lock = make_lock(fleet, told=lambda line: click.echo(line, err=True))
         path = file.with_name(LOCK_FILE)
         changed = lock.save(path)
-    except LockingError as error:
+    except (LockingError, PlanError) as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{file.with_name(LOCK_FILE)}: {error.strerror}") from error

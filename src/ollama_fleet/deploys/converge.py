@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator
 from pathlib import Path
 
-from pyinfra import logger
 from pyinfra.api.command import FunctionCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.exceptions import PyinfraError
@@ -22,7 +21,7 @@ from ollama_fleet.planner.changes import change_lines
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.host_plan import HostPlan
 from ollama_fleet.planner.state import HostState
-from ollama_fleet.probe.fact import ProbeFailed, forget
+from ollama_fleet.probe.fact import ProbeFailed, fail, forget
 from ollama_fleet.probe.read import ProbeError
 from ollama_fleet.spec.errors import SpecErrors
 from ollama_fleet.spec.hosts import HostSpec
@@ -40,7 +39,10 @@ def converge() -> None:
     except ProbeFailed:
         return
     except (PlanError, ProbeError, SpecErrors) as error:
-        _fail(current_host, str(error))
+        fail(current_host, str(error))
+        return
+    except Exception as error:  # one host's trouble must not end the run of the others
+        fail(current_host, f"this should not happen, please report it: {type(error).__name__}: {error}")
         return
     for line in change_lines(plan, state):
         current_host.log(line)
@@ -152,14 +154,9 @@ def _asked(host: Host) -> tuple[Source, HostSpec]:
 
 
 def _to_load(plan: HostPlan, state: HostState) -> tuple[str, ...]:
-    restarted = plan.restarts or bool(plan.service.differences(state))
+    restarted = plan.service.needs_restart(state)
     return tuple(
         item.name
         for item, model in ((item, model) for item in plan.loaded for model in plan.models)
         if item.model == model.model and (restarted or model.differences(state))
     )
-
-
-def _fail(host: Host, reason: str) -> None:
-    logger.error(f"{host.print_prefix}{reason}")
-    host.state.fail_hosts({host})  # type: ignore[no-untyped-call]

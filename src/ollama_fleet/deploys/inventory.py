@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from paramiko.transport import Transport
 from pyinfra import logger
 
 from ollama_fleet.deploys.source import fleet_path, load_source
-from ollama_fleet.spec.errors import SpecErrors
+from ollama_fleet.spec.errors import Position, SpecError, SpecErrors
 from ollama_fleet.spec.hosts import HostSpec
 
 KEEPALIVE = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
@@ -32,6 +33,7 @@ def inventory(inventory_file: str) -> dict[str, list[HostEntry]]:
     path = fleet_path(Path(inventory_file).absolute().parent.parent)
     try:
         fleet = load_source(path).fleet
+        check_keys(fleet.hosts)
     except SpecErrors as error:
         for mistake in error.errors:
             logger.error(str(mistake))
@@ -39,6 +41,25 @@ def inventory(inventory_file: str) -> dict[str, list[HostEntry]]:
     entries = {host.name: host_entry(host, path) for host in fleet.hosts}
     groups = {name: [entries[host] for host in hosts] for name, hosts in fleet.groups.items()}
     return {**groups, "all": list(entries.values())}
+
+
+def check_keys(hosts: Iterable[HostSpec]) -> None:
+    """Make sure that every SSH key is there: pyinfra would end the run of all hosts with a traceback.
+
+    Raises:
+        SpecErrors: a key is no file.
+    """
+    wrong = []
+    for host in hosts:
+        key = _expanded(host.ssh.key)
+        if key is not None and not Path(key).is_file():
+            at = host.origin["ssh.key"]
+            position = Position(at.line, at.column)
+            wrong.append(
+                SpecError(at.path, f"there is no file {key}", "name a private key", position, at.file)
+            )
+    if wrong:
+        raise SpecErrors(wrong)
 
 
 def host_entry(spec: HostSpec, path: Path) -> HostEntry:

@@ -9,6 +9,7 @@ from pathlib import Path
 from ollama_fleet.artifacts.gguf import GgufError, read_facts
 from ollama_fleet.artifacts.http_source import HttpOptions
 from ollama_fleet.artifacts.lock import Lock
+from ollama_fleet.artifacts.lock_entries import ReleaseLock
 from ollama_fleet.artifacts.locking import LockingError, resolve_file, resolve_model, resolve_release
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.hardware.catalogue import catalogue
@@ -19,6 +20,7 @@ from ollama_fleet.spec.names import CPU, is_file_base
 
 UPSTREAM = "upstream"
 ARCHITECTURES = ("amd64", "arm64")
+ROCM = "-rocm"
 
 
 @dataclass(slots=True)
@@ -44,13 +46,19 @@ def needs_of(fleet: Fleet, lock: Lock) -> Needs:
         lock: what is known of models so far.
 
     Raises:
+        LockingError: a version has two sources.
         PlanError, SpecErrors: a model does not work out on declared GPUs.
     """
     needs = Needs()
     for host in fleet.hosts:
         version = str(host.release.version)
         needs.releases.setdefault(version, {}).update(dict.fromkeys(_archives(host)))
-        needs.sources.setdefault(version, host.release.source)
+        source = needs.sources.setdefault(version, host.release.source)
+        if source != host.release.source:
+            raise LockingError(
+                f"release {version} comes from {source} and, for {host.name}, from {host.release.source}; "
+                "one version is one set of archives: give both one source"
+            )
         devices = declared_devices(host)
         if devices is None:
             bases = _possible_bases(host)
@@ -62,11 +70,13 @@ def needs_of(fleet: Fleet, lock: Lock) -> Needs:
 
 def _archives(host: HostSpec) -> Iterator[str]:
     gpus = catalogue()
-    has_amd = host.gpus != "auto" and any(gpus[kind].vendor == "amd" for kind in host.gpus if kind in gpus)
+    may_have_amd = host.gpus == "auto" or any(
+        gpus[kind].vendor == "amd" for kind in host.gpus if kind in gpus
+    )
     for architecture in (host.arch,) if host.arch else ARCHITECTURES:
         yield f"linux-{architecture}"
-        if has_amd and architecture == "amd64":
-            yield f"linux-{architecture}-rocm"
+        if may_have_amd and architecture == "amd64":
+            yield f"linux-{architecture}{ROCM}"
 
 
 def _possible_bases(host: HostSpec) -> list[str]:
@@ -94,9 +104,7 @@ def make_lock(fleet: Fleet, *, told: Callable[[str], None] = lambda _: None) -> 
     needs = needs_of(fleet, lock)
     for version, archives in needs.releases.items():
         told(f"release {version}: {', '.join(archives)}")
-        source = needs.sources[version]
-        found = resolve_release(version, list(archives), source=None if source == UPSTREAM else source)
-        lock = lock.with_release(version, found)
+        lock = lock.with_release(version, _release(version, list(archives), needs.sources[version]))
     # What is read of a model may change what is decided, and so what is needed: go on until nothing is missing.
     while missing := [base for base in needs.bases if not _is_locked(base, lock)]:
         for base in missing:
@@ -104,6 +112,18 @@ def make_lock(fleet: Fleet, *, told: Callable[[str], None] = lambda _: None) -> 
             lock = _with_base(lock, fleet, base)
         needs = needs_of(fleet, lock)
     return lock
+
+
+def _release(version: str, archives: list[str], source: str) -> ReleaseLock:
+    """Resolve archives; those for GPUs that a host may turn out to have are left out where there are none."""
+    where = None if source == UPSTREAM else source
+    try:
+        return resolve_release(version, archives, source=where)
+    except LockingError:
+        plain = [archive for archive in archives if not archive.endswith(ROCM)]
+        if plain == archives:
+            raise
+        return resolve_release(version, plain, source=where)
 
 
 def _is_locked(base: str, lock: Lock) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pyinfra.api.host import Host
 
 from ollama_fleet.api.errors import ApiError
+from ollama_fleet.api.listed import by_name
 from ollama_fleet.api.through import server_of
-from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.deploys.secrets import secrets_of
 from ollama_fleet.deploys.source import Source
 from ollama_fleet.planner.host_plan import HostPlan, plan_host
@@ -43,6 +43,6 @@ def _loaded(host: Host, plan: HostPlan) -> tuple[str, ...] | None:
     """Ask the server what is in memory; one that does not answer is the service's problem, told elsewhere."""
     try:
         with server_of(host, plan.address, plan.port) as server:
-            return tuple(ModelName.parse(model.name).short for model in server.loaded())
+            return tuple(name.short for name in by_name(server.loaded()))
     except ApiError:
         return None

@@ -15,6 +15,7 @@ from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.hardware.catalogue import catalogue
 from ollama_fleet.planner.render import Templates
+from ollama_fleet.spec.errors import SpecError, SpecErrors
 from ollama_fleet.spec.fleet import Fleet
 from ollama_fleet.spec.names import is_file_base
 
@@ -71,13 +72,21 @@ def published(base: str) -> dict[str, str]:
 
 
 def load_templates(folder: Path) -> Templates:
-    """Read all templates: those in `folder` come before those of the package, name by name."""
+    """Read all templates: those in `folder` come before those of the package, name by name. Raises SpecErrors."""
     package = files("ollama_fleet")
     sources: dict[str, str] = {}
     for name in FOLDERS:
         for place in (package.joinpath(name), folder / name):
-            sources.update({entry.name: entry.read_text(encoding="utf-8") for entry in _templates_in(place)})
+            sources.update({entry.name: _text_of(entry, name) for entry in _templates_in(place)})
     return Templates(sources)
+
+
+def _text_of(entry: Traversable | Path, folder: str) -> str:
+    try:
+        return entry.read_text(encoding="utf-8")
+    except (UnicodeDecodeError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise SpecErrors([SpecError("", f"{reason}", None, None, f"{folder}/{entry.name}")]) from None
 
 
 def _templates_in(place: Traversable | Path) -> Iterator[Traversable | Path]:

@@ -18,7 +18,7 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State, StateStage
 from pyinfra.context import ctx_host, ctx_state
 
-from ollama_fleet.deploys.inventory import host_entry
+from ollama_fleet.deploys.inventory import check_keys, host_entry
 from ollama_fleet.deploys.planning import plan_connected
 from ollama_fleet.deploys.source import Source
 from ollama_fleet.planner.errors import PlanError
@@ -47,7 +47,11 @@ def survey(source: Source, path: Path, hosts: Sequence[HostSpec]) -> list[Survey
         source: the fleet, its lock and templates.
         path: of fleet.yaml.
         hosts: those to look at.
+
+    Raises:
+        SpecErrors: an SSH key is not there.
     """
+    check_keys(hosts)
     entries = {host.name: host_entry(host, path) for host in hosts}
     inventory = Inventory((list(entries.values()), {}))  # type: ignore[no-untyped-call]
     state = State(inventory, Config())  # type: ignore[no-untyped-call]
@@ -79,4 +83,7 @@ def _one(host: Host, source: Source, spec: HostSpec) -> Surveyed:
             return Surveyed(spec.name, None, None, "the host could not be read")
         except (PlanError, ProbeError, SpecErrors) as error:
             return Surveyed(spec.name, None, None, str(error))
+        except Exception as error:  # one host's trouble must not end the survey of the others
+            reason = f"this should not happen, please report it: {type(error).__name__}: {error}"
+            return Surveyed(spec.name, None, None, reason)
     return Surveyed(spec.name, plan, state, None)

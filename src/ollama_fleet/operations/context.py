@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from paramiko.ssh_exception import SSHException
 from pyinfra import logger
 from pyinfra.api.command import FunctionCommand
 from pyinfra.api.host import Host
@@ -16,6 +17,7 @@ from ollama_fleet.probe.fact import probe
 from ollama_fleet.probe.request import ProbeRequest
 
 _CHANGED = "ollama_fleet.changed"
+_LOADED = "ollama_fleet.loaded"
 
 
 def look(scope: Scope, models_dir: str | None) -> tuple[HostState, Layout]:
@@ -26,6 +28,16 @@ def look(scope: Scope, models_dir: str | None) -> tuple[HostState, Layout]:
 def mark_changed(host: Host) -> None:
     """Remember that the probe's answer is out of date."""
     host.connector_data[_CHANGED] = True
+
+
+def mark_loaded(host: Host, models: Sequence[str]) -> None:
+    """Remember which models this run loads."""
+    host.connector_data[_LOADED] = tuple(models)
+
+
+def just_loaded(host: Host) -> tuple[str, ...]:
+    """Names of the models that this run has loaded."""
+    return tuple(host.connector_data.get(_LOADED, ()))
 
 
 def has_changed(host: Host) -> bool:
@@ -42,8 +54,8 @@ def step(function: Callable[[Host], None], what: str) -> FunctionCommand:
     def run(state: State, host: Host) -> bool:
         try:
             function(host)
-        except StepFailed as error:
-            logger.error(f"{host.print_prefix}{what}: {error}")
+        except (StepFailed, OSError, SSHException, EOFError) as error:
+            logger.error(f"{host.print_prefix}{what}: {str(error) or type(error).__name__}")
             return False
         return True
 

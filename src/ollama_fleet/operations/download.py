@@ -72,7 +72,8 @@ def _download(url: str, target: Path) -> None:
             httpx.stream("GET", url, follow_redirects=True, timeout=TIMEOUT) as response,
             target.open("wb") as file,
         ):
-            response.raise_for_status()
+            if response.is_error:
+                raise StepFailed(f"could not fetch {url}: {response.status_code} {response.reason_phrase}")
             for chunk in response.iter_bytes(CHUNK):
                 file.write(chunk)
     except (httpx.HTTPError, OSError) as error:

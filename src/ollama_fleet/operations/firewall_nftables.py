@@ -16,7 +16,7 @@ def commands(port: int, sources: Sequence[str] | None, state: NftablesState, lay
     if sources is None:
         return removal(layout)
     name = quote(_unit_name(layout))
-    content = script(port, sources, state.chains)
+    content = script(port, sources, state.chains(port))
     return [
         write_file(layout.firewall_script, content, mode=0o755, owner="root", group="root"),
         write_file(layout.firewall_unit, unit(layout), mode=0o644, owner="root", group="root"),

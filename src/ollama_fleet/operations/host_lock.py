@@ -1,7 +1,7 @@
 """One apply at a time on a host.
 
 The lock is `flock` on a file of the host, held by a process at the other end of the connection: it is gone the
-moment the controller ends, however it ends, so there is never a stale one to remove.
+moment the controller ends, however it ends, or when the host's sshd notices that the controller is cut off.
 """
 
 from __future__ import annotations

@@ -6,20 +6,25 @@ import hashlib
 import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
+from shlex import quote
 
 from pyinfra import logger
-from pyinfra.api.command import FunctionCommand
+from pyinfra.api.command import FunctionCommand, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from ollama_fleet.api.client import Ollama, Progress
-from ollama_fleet.api.errors import ApiError
-from ollama_fleet.api.through import STARTING, server_of
+from ollama_fleet.api.errors import ApiError, Refused
+from ollama_fleet.api.listed import by_name
+from ollama_fleet.api.through import is_connected, server_of
 from ollama_fleet.artifacts.names import ModelName
-from ollama_fleet.operations.context import StepFailed, look, mark_changed, step
+from ollama_fleet.operations.context import StepFailed, look, mark_changed, mark_loaded, step
+from ollama_fleet.operations.readiness import LOST, wait_until_ready
+from ollama_fleet.operations.shell import script
 from ollama_fleet.planner.items.model import WantedBase, WantedImport, WantedLoaded, WantedModel
 from ollama_fleet.planner.layout import Scope
+from ollama_fleet.planner.state import HostState
 
 TELL_EVERY = 10.0
 """Seconds between two lines about one pull."""
@@ -35,7 +40,7 @@ def models(
     listen: Listen = ("127.0.0.1", 11434),
     scope: Scope = "system",
     models_dir: str | None = None,
-) -> Generator[FunctionCommand, None, None]:
+) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Pull what is missing and create what is missing or different, each from its pristine base.
 
     Args:
@@ -46,17 +51,20 @@ def models(
         scope: whose models directory is compared.
         models_dir: where models lie, if not in Ollama's default place.
     """
-    state, _ = look(scope, models_dir)
+    state, layout = look(scope, models_dir)
     pulls = [base for base in bases if base.differences(state)]
     creates = [model for model in created if model.differences(state)]
     if not pulls and not creates:
         host.noop("models are as wanted")
         return
     mark_changed(host)
+    if broken := _broken_blobs([item.model for item in (*pulls, *creates)], state):
+        # A server takes a blob that is there for whole, and would never fetch or write it again.
+        yield script(*(f"rm -f {quote(f'{layout.models}/blobs/{name}')}" for name in broken))
     for base in pulls:
-        yield _bring(base, folder, listen)
+        yield _bring(base, folder, layout.models, listen, scope)
     for wanted in creates:
-        yield step(_creator(wanted, listen), f"create {wanted.name}")
+        yield step(_creator(wanted, listen, scope), f"create {wanted.name}")
 
 
 @operation()
@@ -82,13 +90,14 @@ def load(
         host.noop("models to preload are in memory, or may have left it")
         return
     mark_changed(host)
+    mark_loaded(host, [item.name for item in missing])
     for item in missing:
-        yield step(_loader(item, listen), f"load {item.name}")
+        yield step(_loader(item, listen, scope), f"load {item.name}")
 
 
 @operation()
 def model(
-    name: str,
+    model_name: str,
     present: bool = True,
     insecure: bool = False,
     listen: Listen = ("127.0.0.1", 11434),
@@ -98,7 +107,7 @@ def model(
     """Have a model of a registry on the host, whatever its digest, or not have it.
 
     Args:
-        name: as `ollama pull` takes it.
+        model_name: as `ollama pull` takes it.
         present: False removes it, with those of its layers that no other model uses.
         insecure: the registry speaks plain HTTP.
         listen: the server's address and port.
@@ -106,10 +115,10 @@ def model(
         models_dir: where models lie, if not in Ollama's default place.
 
     Raises:
-        ModelNameError: `name` is no model name.
+        ModelNameError: `model_name` is no model name.
     """
     state, _ = look(scope, models_dir)
-    wanted = ModelName.parse(name)
+    wanted = ModelName.parse(model_name)
     if any(stored.name == wanted for stored in state.store.models) == present:
         host.noop(f"model {wanted.short} is {'present' if present else 'absent'}")
         return
@@ -118,33 +127,55 @@ def model(
         yield step(
             _calling(
                 listen,
-                lambda server, at: server.pull(wanted.short, insecure=insecure, told=_teller(at, name)),
+                scope,
+                lambda server, at: server.pull(
+                    wanted.short, insecure=insecure, told=_teller(at, wanted.short)
+                ),
             ),
             f"pull {wanted.short}",
         )
     else:
-        yield step(_calling(listen, lambda server, _: server.delete(wanted.short)), f"remove {wanted.short}")
+        yield step(
+            _calling(listen, scope, lambda server, _: server.delete(wanted.short)), f"remove {wanted.short}"
+        )
 
 
-def _calling(listen: Listen, act: Callable[[Ollama, Host], None]) -> Callable[[Host], None]:
+def _broken_blobs(names: Sequence[ModelName], state: HostState) -> list[str]:
+    """File names of blobs that these models have on disk in another size than their manifests say."""
+    sizes = state.store.blob_sizes
+    manifests = (manifest for name in names if (manifest := state.store.manifest(name)) is not None)
+    broken = {
+        digest
+        for found in manifests
+        for digest, size in found.blobs.items()
+        if sizes.get(digest, size) != size
+    }
+    return sorted(digest.replace(":", "-") for digest in broken)
+
+
+def _calling(listen: Listen, scope: Scope, act: Callable[[Ollama, Host], None]) -> Callable[[Host], None]:
     def run(at: Host) -> None:
         with server_of(at, *listen) as server:
+            wait_until_ready(at, server, scope)
             try:
-                server.wait_until_ready(STARTING)
                 act(server, at)
             except ApiError as error:
-                raise StepFailed(str(error)) from error
+                raise StepFailed(str(error) if is_connected(at) else LOST) from error
 
     return run
 
 
-def _bring(base: WantedBase | WantedImport, folder: str, listen: Listen) -> FunctionCommand:
+def _bring(
+    base: WantedBase | WantedImport, folder: str, models_dir: str, listen: Listen, scope: Scope
+) -> FunctionCommand:
     if isinstance(base, WantedImport):
         path = Path(folder) / Path(base.path).expanduser()
         return step(
-            _calling(listen, lambda server, at: _import(server, at, base, path)), f"import {base.path}"
+            _calling(listen, scope, lambda server, at: _import(server, at, base, path)), f"import {base.path}"
         )
-    return step(_calling(listen, lambda server, at: _pull(server, at, base)), f"pull {base.name}")
+    return step(
+        _calling(listen, scope, lambda server, at: _pull(server, at, base, models_dir)), f"pull {base.name}"
+    )
 
 
 def _import(server: Ollama, at: Host, base: WantedImport, path: Path) -> None:
@@ -161,16 +192,43 @@ def _import(server: Ollama, at: Host, base: WantedImport, path: Path) -> None:
     server.create({"model": base.model.short, "files": {path.name: digest}}, told=_teller(at, base.name))
 
 
-def _pull(server: Ollama, at: Host, base: WantedBase) -> None:
-    server.pull(base.model.short, insecure=base.insecure, told=_teller(at, base.name))
-    digest = next(
-        (f"sha256:{m.digest}" for m in server.tags() if ModelName.parse(m.name) == base.model), "nothing"
-    )
+def _pull(server: Ollama, at: Host, base: WantedBase, models_dir: str) -> None:
+    digest = _pull_once(server, at, base)
+    if digest is None:
+        # What an earlier pull left behind was bad, such as on a disk that was full.
+        _remove_bad_blobs(at, base, models_dir)
+        digest = _pull_once(server, at, base)
+    if digest is None:
+        _remove_bad_blobs(at, base, models_dir)
+        raise StepFailed(f"{base.name} came with a digest mismatch twice: is the registry in order?")
     if digest != base.digest and _keeps_manifests(server.version()):
         raise StepFailed(
             f"{base.name} came with digest {digest}, locked is {base.digest}; "
             "if the change is wanted, run `ollama-fleet lock` and commit fleet.lock"
         )
+
+
+def _pull_once(server: Ollama, at: Host, base: WantedBase) -> str | None:
+    """Pull, and return the digest that the server then lists; None where a blob turned out to be bad."""
+    try:
+        server.pull(base.model.short, insecure=base.insecure, told=_teller(at, base.name))
+    except Refused as error:
+        if "digest mismatch" not in str(error):
+            raise
+        return None
+    listed = by_name(server.tags()).get(base.model)
+    return None if listed is None else f"sha256:{listed.digest}"
+
+
+def _remove_bad_blobs(at: Host, base: WantedBase, models_dir: str) -> None:
+    """Remove what does not have the digest in its name: a server checks a blob only right after fetching it.
+
+    At the first bad one it stops, and takes those that it did not come to for good ever after.
+    """
+    blobs = (f"{models_dir}/blobs/{digest.replace(':', '-')}" for digest in sorted(base.content))
+    check = 'if [ -f "$blob" ] && [ "sha256-$(sha256sum <"$blob" | cut -c1-64)" != "${blob##*/}" ]; then'
+    command = f'for blob in {" ".join(map(quote, blobs))}; do {check} rm -f "$blob"; fi; done'
+    at.run_shell_command(StringCommand(command), _sudo=bool(at.data.get("_sudo")))
 
 
 def _keeps_manifests(version: str) -> bool:
@@ -179,15 +237,17 @@ def _keeps_manifests(version: str) -> bool:
     return [int(part) for part in parts if part.isdigit()][:2] >= [0, 19] or version.startswith("0.0.0")
 
 
-def _creator(wanted: WantedModel, listen: Listen) -> Callable[[Host], None]:
-    return _calling(listen, lambda server, at: server.create(wanted.request, told=_teller(at, wanted.name)))
+def _creator(wanted: WantedModel, listen: Listen, scope: Scope) -> Callable[[Host], None]:
+    return _calling(
+        listen, scope, lambda server, at: server.create(wanted.request, told=_teller(at, wanted.name))
+    )
 
 
-def _loader(item: WantedLoaded, listen: Listen) -> Callable[[Host], None]:
+def _loader(item: WantedLoaded, listen: Listen, scope: Scope) -> Callable[[Host], None]:
     # The API takes a bare number only as a number.
     text = item.keep_alive
     keep_alive = int(text) if text is not None and text.lstrip("-").isdigit() else text
-    return _calling(listen, lambda server, _: server.load(item.model.short, keep_alive))
+    return _calling(listen, scope, lambda server, _: server.load(item.model.short, keep_alive))
 
 
 def _teller(at: Host, name: str) -> Callable[[Progress], None]:

@@ -58,8 +58,9 @@ def _systemd(wanted: WantedService, state: HostState) -> list[str]:
     if user:
         lines.append("export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}")
         if not state.platform.lingering:
+            # With the name: from cron or a container the caller belongs to no session that could tell whom is meant.
             lines.append(
-                'loginctl enable-linger || { echo "lingering is refused: ask an administrator for '
+                'loginctl enable-linger "$(id -un)" || { echo "lingering is refused: ask an administrator for '
                 'loginctl enable-linger $(id -un)" >&2; exit 1; }'
             )
     if state.service.load == "masked" or state.service.enabled.startswith("masked"):
@@ -68,18 +69,33 @@ def _systemd(wanted: WantedService, state: HostState) -> list[str]:
     lines += [
         f"{systemctl} daemon-reload",
         f"{systemctl} enable --quiet ollama.service",
-        f"{systemctl} reset-failed ollama.service 2>/dev/null || true",
-        f"{systemctl} restart ollama.service",
     ]
+    if wanted.needs_restart(state):
+        if user:
+            # A script kept it running while the account had no systemd; the two would fight for the port.
+            lines += _end_supervised(wanted.layout)
+        lines += [
+            f"{systemctl} reset-failed ollama.service 2>/dev/null || true",
+            f"{systemctl} restart ollama.service",
+        ]
     return lines
 
 
 def _supervised(layout: Layout) -> list[str]:
-    state = quote(layout.state)
     return [
-        f"cd {state}",
+        *_end_supervised(layout),
+        f"setsid /bin/sh {quote(layout.supervisor)} >>server.log 2>&1 </dev/null &",
+    ]
+
+
+def _end_supervised(layout: Layout) -> list[str]:
+    """End the script and its server, if they run, and wait until they have."""
+    return [
+        f"cd {quote(layout.state)}",
         "for name in supervisor server; do",
         '  old=$(cat "$name.pid" 2>/dev/null) || continue',
+        # The number may be of another process by now, after a reboot.
+        '  grep -aqE "supervise.sh|bin/ollama.serve" "/proc/$old/cmdline" 2>/dev/null || continue',
         '  kill "$old" 2>/dev/null || continue',
         "  for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do",
         '    kill -0 "$old" 2>/dev/null || break; sleep 0.5',
@@ -87,5 +103,4 @@ def _supervised(layout: Layout) -> list[str]:
         '  kill -9 "$old" 2>/dev/null || true',
         "done",
         "rm -f supervisor.pid server.pid",
-        f"setsid /bin/sh {quote(layout.supervisor)} >>server.log 2>&1 </dev/null &",
     ]

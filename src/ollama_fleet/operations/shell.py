@@ -10,8 +10,8 @@ from pyinfra.api.command import StringCommand
 
 
 def script(*lines: str) -> StringCommand:
-    """One command that stops at the first line that fails."""
-    return StringCommand("\n".join(["set -e", *lines]))
+    """One command that stops at the first line that fails; what it makes others may read, whatever root's umask."""
+    return StringCommand("\n".join(["set -e", "umask 022", *lines]))
 
 
 def write_file(path: str, content: bytes, *, mode: int, owner: str, group: str) -> str:

@@ -38,7 +38,10 @@ def files(
         if not item.secret
     ]
     commands += [
-        f"printf '%s\\n' {quote(item.line)} >>{quote(item.path)}" for item in lines if item.differences(state)
+        f'[ -z "$(tail -c1 {quote(item.path)} 2>/dev/null)" ] || echo >>{quote(item.path)}\n'
+        f"printf '%s\\n' {quote(item.line)} >>{quote(item.path)}"
+        for item in lines
+        if item.differences(state)
     ]
     if not commands and not different:
         host.noop("files are as wanted")

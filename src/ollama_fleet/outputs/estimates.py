@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from ollama_fleet.outputs.sizes import MIB
 from ollama_fleet.planner.memory import Estimate
 from ollama_fleet.planner.speed import SpeedRange
 
+MIB = 2**20
 TERMS = ("weights", "kv", "compute", "projector", "draft", "reserve", "total")
 
 

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-MIB = 2**20
 GIB = 2**30
 
 
 def gib(size: int) -> str:
     """Bytes as GiB with one decimal: `19.2 GiB`."""
     return f"{size / GIB:.1f} GiB"
-
-
-def mib(size: int) -> str:
-    """Bytes as whole MiB, rounded up: `320 MiB`."""
-    return f"{-(-size // MIB)} MiB"

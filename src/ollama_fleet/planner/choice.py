@@ -174,7 +174,7 @@ class Search:
     def estimate(
         self, candidate: Candidate, num_ctx: int, kind: KvType, num_gpu: NumGpu, cpu_experts: int = 0
     ) -> Estimate:
-        """The estimate of one possibility; num_gpu −1 is all layers, laid out freely."""
+        """The estimate of one possibility."""
         wanted = self.wanted
         options = FitOptions(
             num_ctx=num_ctx,
@@ -194,11 +194,10 @@ class Search:
         self, candidate: Candidate, num_ctx: int, kind: KvType, cpu_experts: int = 0
     ) -> Estimate | None:
         """The estimate with every layer on the GPUs, None (and a rejection kept) where that does not fit."""
-        found = self.estimate(candidate, num_ctx, kind, "auto", cpu_experts)
-        if found.full and found.fits:
+        found = self.estimate(candidate, num_ctx, kind, "all", cpu_experts)
+        if found.fits:
             return found
-        full = self.estimate(candidate, num_ctx, kind, candidate.facts.block_count + 1, cpu_experts)
-        self.reject(candidate, num_ctx, kind, full)
+        self.reject(candidate, num_ctx, kind, found)
         return None
 
     def reject(self, candidate: Candidate, num_ctx: int, kind: KvType, estimate: Estimate) -> None:

@@ -166,7 +166,9 @@ def _chosen(
         release=around.release,
         spread=around.spread,
     )
-    candidates = [choice.Candidate(resolved.name, word, candidate.base, facts) for candidate, facts, word in named]
+    candidates = [
+        choice.Candidate(resolved.name, word, candidate.base, facts) for candidate, facts, word in named
+    ]
     try:
         found = choose(candidates, around.gpus, preferences)
     except ValueError as error:

@@ -13,6 +13,9 @@ from typing import Literal
 Network = IPv4Network | IPv6Network
 Action = Literal["allow", "limit", "deny"]
 
+Ports = tuple[tuple[int, int], ...]
+"""First and last port of each range."""
+
 ANYWHERE = ("0.0.0.0/0", "::/0")
 ANY = "any"
 """A source that is everybody, of both families."""
@@ -26,8 +29,7 @@ class FirewallRule:
     action: Action
     source: str
     """A network in canonical form, or `any`; the raw text where it is something else, such as a set."""
-    ports: tuple[tuple[int, int], ...]
-    """First and last port of each range."""
+    ports: Ports
     ours: bool = False
     plain: bool = True
     """Nothing but a source and a TCP port decides: no interface, no destination, no range."""
@@ -38,10 +40,10 @@ class FirewallRule:
 
     def covers(self, port: int) -> bool:
         """Whether the rule is about this port, perhaps among others."""
-        return any(first <= port <= last for first, last in self.ports)
+        return covers(self.ports, port)
 
     @property
-    def key(self) -> tuple[Action, str, tuple[tuple[int, int], ...]]:
+    def key(self) -> tuple[Action, str, Ports]:
         """What makes two rules of ours the same."""
         return (self.action, self.source, self.ports)
 
@@ -81,10 +83,17 @@ class UfwState(FirewallState):
 class NftablesState(FirewallState):
     """Rules in the kernel that no other firewall keeps, whoever loaded them."""
 
-    chains: tuple[str, ...] = ()
-    """Base chains on the input hook that are not ours and may refuse packets, as `family table chain`."""
+    refusing: Mapping[str, Ports] = field(default_factory=dict)
+    """Base chains on the input hook that are not ours and may refuse packets, with the TCP ports it is about.
+
+    A chain is written `family table chain`.
+    """
     loaded: Mapping[str, str] = field(default_factory=dict)
     """Our rules as the kernel lists them, one a line: for each chain, and for `table`, our own table."""
+
+    def chains(self, port: int) -> tuple[str, ...]:
+        """The chains that may refuse packets for a port, in an order that does not depend on the kernel's."""
+        return tuple(sorted(place for place, ports in self.refusing.items() if covers(ports, port)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +106,11 @@ class FirewalldState(FirewallState):
     """Zones left alone, since they are there to refuse somebody: zone to the sources bound to it."""
     loaded: Mapping[str, tuple[LoadedRule, ...]] | None = None
     """For each zone in the kernel its first rules, in order; None where the kernel cannot be asked."""
+
+
+def covers(ports: Ports, port: int) -> bool:
+    """Whether a port is in one of the ranges."""
+    return any(first <= port <= last for first, last in ports)
 
 
 def networks(source: str) -> tuple[Network, ...]:

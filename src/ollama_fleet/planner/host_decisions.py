@@ -66,10 +66,13 @@ def planned_devices(spec: HostSpec, found: Sequence[Device], device_error: str |
     """The GPUs to plan for: those declared, which must be there, or those found.
 
     Raises:
-        PlanError: a declared GPU is not there.
+        PlanError: a declared GPU is not there, or nobody can say which are.
     """
     declared = declared_devices(spec)
     if declared is None:
+        if device_error:
+            # Going on would plan for the CPU, and change models for the time that a driver is broken.
+            raise PlanError(f"the GPUs cannot be read: {device_error}")
         return tuple(found)
     missing = _missing([device.kind or "" for device in declared], found)
     if missing:

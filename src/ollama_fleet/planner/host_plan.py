@@ -153,7 +153,7 @@ def _plan(
         host=spec.name,
         layout=layout,
         account=WantedAccount(layout.service_user, layout.service_home) if layout.scope == "system" else None,
-        directories=_directories(layout),
+        directories=_directories(layout, state),
         firewall=firewall,
         release=release,
         files=(*files.of_server, *files.of_shells),
@@ -203,13 +203,17 @@ def _environment(spec: HostSpec, release: WantedRelease, layout: Layout) -> dict
     return dict(sorted(environment.items()))
 
 
-def _directories(layout: Layout) -> tuple[WantedDirectory, ...]:
+def _directories(layout: Layout, state: HostState) -> tuple[WantedDirectory, ...]:
     owner, group = layout.service_user, layout.service_group
-    home = WantedDirectory(f"{layout.service_home}/.ollama", owner, group)
-    models = WantedDirectory(layout.models, owner, group)
-    if layout.scope == "system":
-        return (WantedDirectory(layout.state, "root", "root"), home, models)
-    return (WantedDirectory(layout.state, owner, group), home, models)
+    own = ("root", "root") if layout.scope == "system" else (owner, group)
+    # The server makes these two by itself; a restored backup, or a server run as root, leaves them to another.
+    parts = [f"{layout.models}/{part}" for part in ("blobs", "manifests")]
+    return (
+        WantedDirectory(layout.state, *own),
+        WantedDirectory(f"{layout.service_home}/.ollama", owner, group),
+        WantedDirectory(layout.models, owner, group),
+        *(WantedDirectory(part, owner, group) for part in parts if part in state.files),
+    )
 
 
 def _firewall(spec: HostSpec, state: HostState, layout: Layout) -> WantedFirewall | None:

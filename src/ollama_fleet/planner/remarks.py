@@ -12,6 +12,9 @@ from ollama_fleet.planner.placement import Placement
 from ollama_fleet.planner.state import HostState
 from ollama_fleet.spec.hosts import HostSpec
 
+LOGGED = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})
+"""Variables that Ollama tells, with their values, in the line that it logs at each start."""
+
 
 def remarks(
     spec: HostSpec,
@@ -54,6 +57,8 @@ def _service(spec: HostSpec, state: HostState, layout: Layout) -> Iterator[str]:
     ours = {"OLLAMA_HOST", "OLLAMA_MODELS", *spec.env}
     for path, text in state.service.foreign_drop_ins.items():
         yield f"{path} is not ours and is left as it is{_touching(text, ours)}"
+    for name in sorted(name for name in spec.secrets if name.upper() in LOGGED):
+        yield f"the server writes {name} into its log when it starts: whoever may read the journal reads the secret"
 
 
 def _touching(text: str, ours: set[str]) -> str:

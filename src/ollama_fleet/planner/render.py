@@ -96,7 +96,14 @@ class Templates:
             raise RenderError(f"{error.name or name}:{error.lineno}: {error.message}") from error
         except jinja2.TemplateNotFound as error:
             raise RenderError(f"there is no template {error.name!r}") from error
-        except (jinja2.TemplateError, ValueError, TypeError, ArithmeticError, LookupError) as error:
+        except (
+            jinja2.TemplateError,
+            ValueError,
+            TypeError,
+            ArithmeticError,
+            LookupError,
+            AttributeError,
+        ) as error:
             raise RenderError(f"{name}: {_line(error)}{str(error) or type(error).__name__}") from error
 
 

@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from ollama_fleet.artifacts.model_facts import ModelFacts
 from ollama_fleet.planner.memory.budget import GpuBudget
 from ollama_fleet.planner.memory.estimate import Estimate
+from ollama_fleet.planner.memory.table import layer_table
 
 LAYER_SECONDS = 40e-6
 DENSE_EFFICIENCY = 0.85
 MIXTURE_EFFICIENCY = (0.28, 0.57)
-"""Of mixtures of experts, on the bytes of the experts in use: the least and most that was published."""
+"""Of mixtures of experts, on the bytes of the experts in use: the least and most that was published. It is the
+whole time by bytes, so no cost per layer comes on top."""
+UNIFIED_EFFICIENCY = 0.6
+"""Of GPUs that share the host's memory: published rows of Apple's and AMD's have 0.4 to 0.8."""
 HOST_EFFICIENCY = 0.6
 """Of a CPU: what its cores read of the memory's peak, which only well placed threads exceed."""
 LEAST, MOST = 0.65, 1.15
@@ -55,7 +59,8 @@ def token_rate(
     Returns:
         None where a bandwidth that it takes is unknown.
     """
-    held = sum(run.count * run.bytes for run in facts.layers)
+    table = layer_table(facts)
+    held = table.dense[-1] + table.experts[-1]
     active_share = _active_layer_bytes(facts) / held if held else 1.0
     read_share = min(position, estimate.num_ctx) / max(estimate.num_ctx, 1)
     seconds = [0.0, 0.0, 0.0]
@@ -66,7 +71,7 @@ def token_rate(
             return None
         _add(
             seconds,
-            _efficiencies(facts),
+            _efficiencies(facts, gpu),
             device.weights * active_share + device.kv * read_share,
             gpu.bandwidth,
         )
@@ -79,7 +84,7 @@ def token_rate(
             return None
         host = (HOST_EFFICIENCY * LEAST, HOST_EFFICIENCY, HOST_EFFICIENCY * MOST)
         _add(seconds, host, on_host * active_share + estimate.host.kv * read_share, host_bandwidth)
-    fixed = LAYER_SECONDS * facts.block_count
+    fixed = 0.0 if facts.experts else LAYER_SECONDS * facts.block_count
     slow, expected, fast = (1 / (time + fixed) for time in seconds)
     return SpeedRange(slow, expected, fast)
 
@@ -91,17 +96,18 @@ def active_bytes(facts: ModelFacts) -> int:
 
 
 def _active_layer_bytes(facts: ModelFacts) -> int:
-    dense = sum(run.count * run.dense_bytes for run in facts.layers)
-    routed = sum(run.count * run.expert_bytes for run in facts.layers)
+    table = layer_table(facts)
+    dense, routed = table.dense[-1], table.experts[-1]
     experts = facts.experts
     return dense + (routed * experts.used // max(experts.count, 1) if experts else routed)
 
 
-def _efficiencies(facts: ModelFacts) -> tuple[float, float, float]:
+def _efficiencies(facts: ModelFacts, gpu: GpuBudget) -> tuple[float, float, float]:
     if facts.experts:
         least, most = MIXTURE_EFFICIENCY
         return least, (least * most) ** 0.5, most
-    return DENSE_EFFICIENCY * LEAST, DENSE_EFFICIENCY, DENSE_EFFICIENCY * MOST
+    expected = UNIFIED_EFFICIENCY if gpu.unified else DENSE_EFFICIENCY
+    return expected * LEAST, expected, expected * MOST
 
 
 def _add(seconds: list[float], efficiencies: tuple[float, float, float], size: float, bandwidth: int) -> None:

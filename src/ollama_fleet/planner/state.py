@@ -25,8 +25,6 @@ class FileState:
     mode: int
     owner: str
     group: str
-    target: str | None = None
-    """Where a link points, as written in it."""
     content: bytes | None = None
     """A regular file's bytes, where they are read at all."""
     sha256: str | None = None

@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import click
+from paramiko.ssh_exception import SSHException
 from pyinfra import logger
 from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 
+from ollama_fleet.api.through import is_connected
 from ollama_fleet.planner.layout import Layout, Scope
 from ollama_fleet.planner.state import HostState
 from ollama_fleet.probe import read
@@ -49,17 +52,33 @@ def probe(host: Host, request: ProbeRequest) -> tuple[HostState, Layout]:
         }
         try:
             lines = host.get_fact(OllamaHost, **arguments, _timeout=TIMEOUT)
-        except (EOFError, OSError) as error:
-            # sudo asked for a password and there is nobody to ask.
-            logger.error(
-                f"{host.print_prefix}no answer to a question for a password ({str(error) or 'no terminal'})"
-            )
-            host.state.fail_hosts({host})  # type: ignore[no-untyped-call]
+        except (EOFError, OSError, SSHException) as error:
+            if isinstance(error, EOFError):
+                click.echo(err=True)  # the question that nobody answered has no end of its line
+            fail(host, _why_unread(host, error))
             raise ProbeFailed from error
         if not lines:
             raise ProbeFailed
         memory[request] = read.parse(lines, request)
     return memory[request]
+
+
+def fail(host: Host, reason: str) -> None:
+    """Log why a host cannot go on, and leave it out of the rest of the run."""
+    logger.error(f"{host.print_prefix}{reason}")
+    # The host at hand may be pyinfra's stand-in for "the current one", which is another at the end of the run.
+    host.state.fail_hosts({host.state.inventory.get_host(host.name)})  # type: ignore[no-untyped-call]
+
+
+def _why_unread(host: Host, error: Exception) -> str:
+    if not is_connected(host):
+        return "the connection broke off while the host was read"
+    if isinstance(error, EOFError):
+        return (
+            "sudo asks for a password, and there is no terminal to type it at; "
+            "let this user use sudo without one, or set another ssh.user"
+        )
+    return f"the host could not be read: {str(error) or type(error).__name__}"
 
 
 def remember(host: Host, request: ProbeRequest, loaded: tuple[str, ...] | None) -> HostState:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tarfile
+import zlib
 from dataclasses import replace
 
 from ollama_fleet.planner.layout import Layout
@@ -35,14 +37,14 @@ def parse(lines: list[str], request: ProbeRequest) -> tuple[HostState, Layout]:
     current: list[str] = []
     for line in lines:
         if line.startswith(MARKER):
-            current = sections.setdefault(line.split()[1], [])
+            current = sections.setdefault(line.removeprefix(MARKER).strip(), [])
         else:
             current.append(line)
     if "end" not in sections:
         raise ProbeError("the probe was cut off before its end")
     try:
         return _state(sections, request)
-    except (KeyError, ValueError, IndexError) as error:
+    except (KeyError, ValueError, IndexError, EOFError, tarfile.TarError, zlib.error) as error:
         raise ProbeError(
             f"the probe printed something unexpected ({type(error).__name__}: {error})"
         ) from error

@@ -47,6 +47,11 @@ class WantedService:
     kind: str = "service"
     name: str = "ollama"
 
+    def needs_restart(self, state: HostState) -> bool:
+        """Whether the process must be started anew: to be enabled at boot, or to linger, changes nothing for it."""
+        of_process = {difference.aspect for difference in self.differences(state)} - {"enabled", "lingering"}
+        return bool(of_process or self.restart_because)
+
     def differences(self, state: HostState) -> list[Difference]:
         """Compare what the service manager says and what the process was started with."""
         there = state.service
@@ -57,6 +62,8 @@ class WantedService:
             found += compare("enabled", "enabled", there.enabled or "absent")
         if self.manager == "systemd-user":
             found += compare("lingering", True, state.platform.lingering)
+            if there.load == "supervised":
+                found.append(Difference("kept running by", "systemd", "a script"))
         # Where a file differs, that is the drift, and systemd's stale copy follows from it.
         if self.manager != "supervisor" and there.needs_reload and not self.restart_because:
             found.append(Difference("unit", "as on disk", "stale in systemd"))

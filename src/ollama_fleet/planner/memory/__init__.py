@@ -4,7 +4,7 @@
 is read, started or measured. All sizes are bytes.
 """
 
-from ollama_fleet.planner.memory.budget import GpuBudget, budget_of, budgets_of
+from ollama_fleet.planner.memory.budget import GpuBudget, budget_of, budget_of_size, budgets_of
 from ollama_fleet.planner.memory.engine import Generation, generation_of
 from ollama_fleet.planner.memory.estimate import DeviceMemory, Estimate, HostMemory
 from ollama_fleet.planner.memory.fitting import fit
@@ -19,6 +19,7 @@ __all__ = [
     "HostMemory",
     "KvType",
     "budget_of",
+    "budget_of_size",
     "budgets_of",
     "fit",
     "generation_of",

@@ -74,6 +74,12 @@ def budgets_of(devices: Sequence[Device], desktop: bool | None = None) -> tuple[
     return tuple(budget_of(device, desktop if place == 0 else False) for place, device in enumerate(devices))
 
 
+def budget_of_size(size: int, desktop: bool = True) -> GpuBudget:
+    """The budget of a GPU of which nothing but the bytes of memory is known; a desktop is the safe assumption."""
+    free = max(size - (DESKTOP_USE if desktop else 0), 0)
+    return GpuBudget(f"GPU with {size / GIB:g} GiB", size, free)
+
+
 def _fused(device: Device) -> bool:
     # The engine refuses CUDA devices before Pascal and the 7.2 of Xavier; all other libraries can.
     capability = device.compute_capability

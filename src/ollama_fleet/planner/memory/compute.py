@@ -9,7 +9,7 @@ meet within 2 %. Elements are f32, four bytes; the mask is f16 where attention i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ollama_fleet.artifacts.model_facts import Latent, LayerRun, ModelFacts
 from ollama_fleet.planner.memory.kv_cache import Context, layer_widths, window_cells
@@ -31,7 +31,9 @@ class Graph:
     """What decides on the size of the compute buffers.
 
     `flash`: attention is fused. `all_logits`: scores for every token of a batch. `partial`: layers or experts
-    are left on the host. `pipelined`: several GPUs work on successive batches at once.
+    are left on the host. `pipelined`: several GPUs work on successive batches at once. `tokens` of a batch are
+    never more than the context holds; `mask` is the bytes of the masks over one sequence's cache, where windowed
+    layers have one of their own.
     """
 
     facts: ModelFacts
@@ -40,28 +42,27 @@ class Graph:
     all_logits: bool
     partial: bool = False
     pipelined: bool = False
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of a batch: never more than the context holds."""
-        return min(self.context.batch, self.context.num_ctx * self.context.sequences)
+    tokens: int = field(init=False)
+    mask: int = field(init=False)
 
     @property
     def quantized_value(self) -> bool:
         """V is kept in blocks, which adds an input to the graph."""
         return KV_BLOCKS[self.context.kv_type_v][0] > 1
 
-    @property
-    def mask(self) -> int:
-        """Bytes of the masks over one sequence's cache: windowed layers have one of their own."""
-        cells = self.context.cells
+    def __post_init__(self) -> None:
+        """Work out what every term asks for."""
+        context = self.context
+        tokens = min(context.batch, context.num_ctx * context.streams)
+        cells = context.cells
         if self.facts.window:
-            cells += window_cells(self.facts, self.context) // self.context.sequences
-        return self.tokens * cells * (2 if self.flash else _F32)
+            cells += window_cells(self.facts, context) // context.streams
+        object.__setattr__(self, "tokens", tokens)
+        object.__setattr__(self, "mask", tokens * cells * (2 if self.flash else _F32))
 
 
 def device_compute(graph: Graph, part: Range, staged: int, *, later: bool) -> tuple[int, int]:
-    """Compute buffer of a range on a GPU, bytes, and what `staged` adds to it.
+    """Compute buffer of a range on a GPU, bytes, and what to keep free for it beyond that.
 
     Args:
         graph: the graph.
@@ -69,27 +70,34 @@ def device_compute(graph: Graph, part: Range, staged: int, *, later: bool) -> tu
         staged: largest tensor that is copied to the GPU for long prompts; it is live together with the
             feed-forward step, not with attention.
         later: not the first GPU.
+
+    Returns:
+        The buffer, as the engine would log it without anything copied over; and the room for the copied tensor,
+        with what a slightly smaller context would need more (see `_gap`), so that more context never needs less.
     """
     facts, tokens = graph.facts, graph.tokens
     unit = _F32 * tokens
-    runs = dict.fromkeys(layer_table(facts).runs[part.first : part.last])
+    runs = layer_table(facts).kinds_in(part.first, part.last)
     attention = max((_attention(graph, run) for run in runs), default=0)
     moved = graph.partial or graph.quantized_value
-    feed_forward = max(
-        (_feed_forward(graph, run) - (_gap(graph, run) if moved else 0) for run in runs), default=0
-    )
-    if not runs:
-        feed_forward = unit * 2 * facts.embedding_length
+    feed_forward = held = 0 if runs else unit * 2 * facts.embedding_length
+    for run in runs:
+        step = _feed_forward(graph, run)
+        saved = _gap(graph, run) if moved else 0
+        feed_forward = max(feed_forward, step - saved)
+        held = max(held, step - min(saved, _grown(graph, run)))
     output = _logits(graph) if part.output else 0
     plain = max(attention, feed_forward, output)
-    with_staged = max(plain, feed_forward + staged)
+    most = max(plain, held, feed_forward + staged)
     extra = 0
     if graph.pipelined:
         embedding = unit * facts.embedding_length
         extra = _COPIES * graph.mask + (8 if later else 4) * embedding
         if not graph.flash:
             extra += embedding + unit * _widest(facts)
-    return _margin(graph, plain + extra), with_staged - plain
+        if facts.latent and not later:
+            extra += embedding + unit * 2 * facts.latent.kv_rank
+    return _margin(graph, plain + extra), most - plain
 
 
 def host_compute(graph: Graph, parts: tuple[Range, ...]) -> int:
@@ -97,17 +105,20 @@ def host_compute(graph: Graph, parts: tuple[Range, ...]) -> int:
     facts = graph.facts
     unit = _F32 * graph.tokens
     embedding = unit * facts.embedding_length
-    total = 2 * embedding + graph.mask
-    if not graph.flash:
-        total += unit * _widest(facts) * (2 if facts.window else 1)
+    cached = 0 if graph.flash else unit * _widest(facts) * (2 if facts.window else 1)
+    total = 2 * embedding + graph.mask + cached
     if graph.pipelined:
-        total += _COPIES * (graph.mask + embedding)
+        total += _COPIES * (graph.mask + embedding + cached)
     for part in parts:
         if part.device != HOST:
             continue
-        runs = dict.fromkeys(layer_table(facts).runs[part.first : part.last])
+        runs = layer_table(facts).kinds_in(part.first, part.last)
         alone = len(parts) == 1
-        saved = max((_gap(graph, run) for run in runs), default=0) if alone else embedding
+        saved = (
+            max((min(_gap(graph, run), _grown(graph, run)) for run in runs), default=0)
+            if alone
+            else embedding
+        )
         layers = max((max(_attention(graph, run), _feed_forward(graph, run)) for run in runs), default=0)
         layers += embedding - (saved if graph.quantized_value else 0)
         total = max(total, layers, _logits(graph) + embedding if part.output else 0)
@@ -160,9 +171,10 @@ def _feed_forward(graph: Graph, run: LayerRun) -> int:
     elements = 3 * run.feed_forward + (2 if facts.recurrent else 3) * embedding
     if experts and run.expert_bytes:
         shared = 3 * experts.shared_feed_forward + 4 * embedding
-        inner = 3 * experts.used * experts.feed_forward + 3 * embedding
-        # Of each expert in use the result and the weighted result, and the sum that they are added up in.
-        weighted = (2 * experts.used + (7 if graph.partial else 5)) * embedding
+        # Of each expert in use the result and the weighted result, and what they are added up in.
+        rest = 1 if facts.recurrent else 5 + (2 if graph.partial else 0)
+        weighted = (2 * experts.used + rest) * embedding
+        inner = 3 * experts.used * experts.feed_forward + (5 if graph.partial else 3) * embedding
         elements = max(inner, weighted, shared) + (experts.count if facts.window else 0)
     if not graph.flash:
         elements += run.key_width + run.value_width
@@ -173,14 +185,26 @@ def _feed_forward(graph: Graph, run: LayerRun) -> int:
 def _gap(graph: Graph, run: LayerRun) -> int:
     """One of the embeddings, where it finds room in a gap.
 
-    A further input ahead of the mask (of layers on the host, of a quantised V) leaves a gap of that size if
-    the mask is too large for it.
+    A further input ahead of the mask (of layers on the host, of a quantised V) leaves a gap if the mask is too
+    large for it. So the buffer is smaller by an embedding from the context on at which it is.
     """
-    if run.expert_bytes or graph.facts.recurrent:
+    if run.expert_bytes or graph.facts.recurrent or not graph.flash:
         return 0
+    if graph.facts.window and graph.quantized_value:
+        return 0
+    return (
+        _F32 * graph.tokens * graph.facts.embedding_length if 0 < _gap_width(graph, run) <= graph.mask else 0
+    )
+
+
+def _grown(graph: Graph, run: LayerRun) -> int:
+    """By how much the mask has grown since it became too large for the gap."""
+    return max(graph.mask - _gap_width(graph, run), 0)
+
+
+def _gap_width(graph: Graph, run: LayerRun) -> int:
     embedding = graph.facts.embedding_length
-    gap = _F32 * graph.tokens * min(embedding, max(run.feed_forward - 2 * embedding, 0))
-    return _F32 * graph.tokens * embedding if graph.flash and 0 < gap <= graph.mask else 0
+    return _F32 * graph.tokens * min(embedding, max(run.feed_forward - 2 * embedding, 0))
 
 
 def _logits(graph: Graph) -> int:
@@ -198,4 +222,4 @@ def _logits(graph: Graph) -> int:
 
 def _widest(facts: ModelFacts) -> int:
     """Elements that a token adds to the cache of the layer that needs most."""
-    return max((sum(layer_widths(facts, run)) for run in facts.layers), default=0)
+    return max((sum(layer_widths(facts, run)) for run in layer_table(facts).kinds), default=0)

@@ -30,5 +30,5 @@ def draft_bytes(facts: ModelFacts, options: FitOptions, context: Context) -> int
         layers = list(facts.each_layer())[-facts.nextn_layers :]
         total += sum(run.bytes for run in layers)
         block = 2 * (facts.key_length + facts.value_length) * facts.kv_heads
-        total += len(layers) * block * context.cells * context.sequences
+        total += len(layers) * block * context.cells * context.streams
     return total

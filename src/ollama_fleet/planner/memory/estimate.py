@@ -14,8 +14,8 @@ low: an architecture that is not known, everything an upper bound."""
 class DeviceMemory:
     """One GPU, bytes. `total` is the sum of the terms: weights, kv, compute, projector, draft, reserve.
 
-    `staging`, a part of the reserve, is room for tensors of the host that are copied over for long prompts;
-    the engine's log counts it as compute.
+    `staging`, a part of the reserve, is room for tensors of the host that are copied over for long prompts (the
+    engine's log counts it as compute).
     """
 
     name: str

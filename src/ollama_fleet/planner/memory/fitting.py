@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -50,7 +49,6 @@ def fit(
     return _fit(facts, tuple(gpus), options or FitOptions(), host_free, reserve or ReservePolicy())
 
 
-@functools.lru_cache(maxsize=4096)
 def _fit(
     facts: ModelFacts,
     gpus: tuple[GpuBudget, ...],
@@ -65,7 +63,7 @@ def _fit(
     if not gpus:
         return case.estimate(0)
     found = case.estimate(most)
-    if found.fits:
+    if found.fits or options.num_gpu == "all":
         return found
     # Each layer fewer on the GPU takes less there, so the largest number that fits is found by halving.
     low, high, best = 0, most, case.estimate(0)
@@ -124,19 +122,25 @@ class _Case:
                 told.append(
                     f"num_batch is reckoned as {batch}, to which the engine may raise it; 512 takes less"
                 )
-        count = sequences(facts, generation, options.num_parallel)
+        count = (
+            options.num_parallel if options.unified else sequences(facts, generation, options.num_parallel)
+        )
         if count < options.num_parallel:
             told.append(f"{facts.architecture} gets one sequence at a time, not {options.num_parallel}")
         if facts.context_length and options.num_ctx > facts.context_length:
             told.append(
                 f"num_ctx {options.num_ctx} is beyond the {facts.context_length} tokens that the model was trained on"
             )
+        if isinstance(options.num_gpu, int):
+            told += _about_layers(options.num_gpu, facts.block_count + 1)
         if not facts.known:
             told.append(
                 f"the architecture {facts.architecture} is not known here: cache and compute are upper bounds"
             )
         all_logits = options.all_logits if options.all_logits is not None else generation != "from-0.30"
-        context = Context(options.num_ctx, count, batch, options.kv_type_k, options.kv_type_v, generation)
+        context = Context(
+            options.num_ctx, count, batch, options.kv_type_k, options.kv_type_v, generation, options.unified
+        )
         return cls(
             facts=facts,
             gpus=gpus,
@@ -229,6 +233,15 @@ class _Case:
         draft = draft_bytes(facts, self.options, self.context) if part.output else 0
         total = held + cache + compute + kept + projector + draft
         return DeviceMemory(gpu.name, held, cache, compute, kept, total, gpu.free, projector, draft, staging)
+
+
+def _about_layers(num_gpu: int, layers: int) -> list[str]:
+    """What to say of a number of layers that may be a mistake."""
+    if num_gpu > layers:
+        return [f"num_gpu {num_gpu} is beyond the {layers} layers there are, so all of them are meant"]
+    if num_gpu in (1, 2) and layers > 2:
+        return [f"num_gpu {num_gpu} is a number of layers, not of GPUs: {layers - num_gpu} stay on the host"]
+    return []
 
 
 def _used_gpus(facts: ModelFacts, gpus: tuple[GpuBudget, ...], options: FitOptions) -> tuple[int, ...]:

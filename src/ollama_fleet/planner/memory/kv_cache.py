@@ -15,7 +15,10 @@ _PADDING = 256
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a cache is made for: tokens of one sequence, sequences, tokens of a batch, types of K and V."""
+    """What a cache is made for: tokens of one sequence, sequences, tokens of a batch, types of K and V.
+
+    `unified`: the sequences share one cache, of `num_ctx` tokens together.
+    """
 
     num_ctx: int
     sequences: int
@@ -23,11 +26,17 @@ class Context:
     kv_type_k: KvType
     kv_type_v: KvType
     generation: Generation
+    unified: bool = False
 
     @property
     def cells(self) -> int:
         """Tokens that one sequence's cache has room for: engines round up to 256."""
         return padded(self.num_ctx)
+
+    @property
+    def streams(self) -> int:
+        """Caches that are kept apart."""
+        return 1 if self.unified else self.sequences
 
 
 def padded(tokens: int) -> int:
@@ -42,6 +51,8 @@ def window_cells(facts: ModelFacts, context: Context) -> int:
     holds all windows and a batch.
     """
     window = max(facts.window, kept_tokens(facts, context.generation))
+    if context.unified:
+        return min(context.cells, padded(window * context.sequences + context.batch))
     apart = context.sequences * min(context.cells, padded(min(context.num_ctx, window) + context.batch))
     if context.generation == "from-0.30":
         return apart
@@ -59,7 +70,7 @@ def kv_cache(facts: ModelFacts, part: Range, context: Context) -> int:
     """
     table = layer_table(facts)
     first, last = part.first, part.last
-    everything = context.cells * context.sequences
+    everything = context.cells * context.streams
 
     def size(cells: int, key: int, value: int) -> int:
         return _row(cells * key, context.kv_type_k) + _row(cells * value, context.kv_type_v)

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from ollama_fleet.artifacts.model_facts import ModelFacts
 
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
-NumGpu = int | Literal["auto", "engine"]
+NumGpu = int | Literal["auto", "engine", "all"]
 
 KV_BLOCKS: Mapping[KvType, tuple[int, int]] = MappingProxyType(
     {
@@ -34,13 +34,16 @@ class FitOptions:
 
     - `num_ctx`: tokens of one sequence; `num_parallel` sequences have as many each.
     - `num_gpu`: layers on the GPU, the output counting as one; `auto` is as many as fit, `engine` leaves it to
-      the engine, which is predicted as `auto`.
+      the engine, which is predicted as `auto`; `all` is every layer, whether it fits or not. Where it is no number,
+      layers are moved between GPUs until they fit, as the engine does.
     - `num_batch`: tokens worked off at once (llama.cpp's u-batch); None is the engine's own choice.
     - `kv_type_k`, `kv_type_v`: of the cache. A quantised V needs flash attention.
     - `flash_attention`: None is the engine's own choice.
     - `release`: version of Ollama; None charges whatever needs more.
     - `cpu_experts`: keep the experts of so many layers, counted from the first, in host memory.
     - `spread`: use every GPU even where one would do (OLLAMA_SCHED_SPREAD).
+    - `unified`: the sequences share one cache of `num_ctx` tokens, as llama.cpp's server does when nobody gives it
+      their number; Ollama never does.
     - `draft`: a model of its own that drafts; `nextn`: use the model's own drafting layers.
     - `all_logits`: the engine prepares scores for every token of a batch, as tools that measure perplexity and
       servers before 0.30 do; None follows the release.
@@ -56,6 +59,7 @@ class FitOptions:
     release: str | None = None
     cpu_experts: int = 0
     spread: bool = False
+    unified: bool = False
     draft: ModelFacts | None = None
     nextn: bool = False
     all_logits: bool | None = None

@@ -5,7 +5,6 @@ Layers are numbered 0 … block_count − 1; the output is one more, `block_coun
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -51,14 +50,14 @@ def split(block_count: int, num_gpu: int, free: Sequence[int], generation: Gener
         ranges = [Range(HOST, 0, first, output=True)]
     bounds = list(accumulate(max(amount, 1) for amount in free))
     places = block_count - first + 1
-    owner = [min(bisect_right(bounds, place * bounds[-1] / places), len(free) - 1) for place in range(places)]
-    for device in range(len(free)):
-        mine = [place for place in range(places) if owner[place] == device]
-        if not mine:
-            continue
-        start, end = first + mine[0], first + mine[-1] + 1
-        has_output = output and end > block_count
-        ranges.append(Range(device, start, min(end, block_count), has_output))
+    start = 0
+    for device, bound in enumerate(bounds):
+        # A place belongs to the device whose bound it lies below: place / places < bound / all.
+        end = places if device == len(free) - 1 else -(-bound * places // bounds[-1])
+        if end > start:
+            last = first + end
+            ranges.append(Range(device, first + start, min(last, block_count), output and last > block_count))
+        start = max(start, end)
     return tuple(ranges)
 
 

@@ -53,8 +53,8 @@ def largest_host_tensor(facts: ModelFacts, parts: tuple[Range, ...], cpu_experts
     largest = 0
     for part in parts:
         if part.device == HOST:
-            layers = table.runs[part.first : part.last]
+            sizes = table.largest[part.first : part.last]
         else:
-            layers = table.runs[part.first : min(max(cpu_experts, part.first), part.last)]
-        largest = max(largest, max((run.largest_bytes for run in dict.fromkeys(layers)), default=0))
+            sizes = table.largest[part.first : min(max(cpu_experts, part.first), part.last)]
+        largest = max(largest, max(sizes, default=0))
     return largest

@@ -14,6 +14,7 @@ def script(request: ProbeRequest) -> str:
     """Run the driver's tool where it is installed; it may hang with a sick driver, so for 20 s at most."""
     return f"""
 if command -v nvidia-smi >/dev/null 2>&1; then
+  echo 'tool nvidia-smi'
   grep -E '^Mem(Total|Available):' /proc/meminfo | sed 's/^/memory /'
   timeout 20 sh -c {word(nvidia_smi.SHELL_QUERY)} 2>&1 | sed 's/^/smi /'
 elif command -v amd-smi >/dev/null 2>&1; then
@@ -27,7 +28,9 @@ fi
 def parse(lines: list[str]) -> tuple[tuple[Device, ...], str | None]:
     """Return the devices, or none and the reason."""
     try:
-        if smi := _tagged(lines, "smi "):
+        if "tool nvidia-smi" in lines:
+            if not (smi := _tagged(lines, "smi ")):
+                raise HardwareError("nvidia-smi gives no answer; the driver hangs: look at dmesg, or reboot")
             memory = parse_meminfo("\n".join(_tagged(lines, "memory ")))
             return tuple(nvidia_smi.parse("\n".join(smi), memory)), None
         if amd := _tagged(lines, "amd "):

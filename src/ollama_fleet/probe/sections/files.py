@@ -20,12 +20,14 @@ KINDS: dict[str, FileKind] = {
 def script(request: ProbeRequest) -> str:
     """One `stat` for all paths; then the small files' content, but of one that may hold secrets the hash."""
     secret = request.layout.environment
+    # The models may lie on a big disk behind a link: what counts is where it leads, so that comes last.
     contents = "\n".join(
         f'[ -f {word(path)} ] && [ -r {word(path)} ] && echo "content {index} $(base64 <{word(path)} | tr -d "\\n")"'
         for index, path in enumerate(request.contents())
     )
     return f"""
-stat -c 'stat %a %U %G %F|%n' {words(request.paths())} 2>/dev/null
+stat -c 'stat %a|%U|%G|%F|%n' {words(request.paths())} 2>/dev/null
+stat -L -c 'stat %a|%U|%G|%F|%n' {word(request.layout.models)} 2>/dev/null
 {contents}
 [ -f {word(secret)} ] && [ -r {word(secret)} ] && echo "sha256 $(sha256sum <{word(secret)} | cut -c1-64)"
 """
@@ -40,8 +42,7 @@ def parse(lines: list[str], request: ProbeRequest) -> dict[str, FileState]:
     for line in lines:
         tag, _, rest = line.partition(" ")
         if tag == "stat":
-            facts, _, path = rest.partition("|")
-            mode, owner, group, kind = facts.split(" ", 3)
+            mode, owner, group, kind, path = rest.split("|", 4)
             stats[path] = FileState(KINDS.get(kind, "other"), int(mode, 8), owner, group)
         elif tag == "sha256":
             hashes[request.layout.environment] = rest

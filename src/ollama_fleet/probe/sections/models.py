@@ -26,9 +26,9 @@ def script(request: ProbeRequest) -> str:
 if cd {word(request.layout.models)} 2>/dev/null; then
   find blobs -maxdepth 1 -type f -name '{BLOB_PREFIX}*' ! -name '*-partial*' -printf 'blob %f %s\\n' 2>/dev/null
   echo "tar $({{
-    find manifests -type f -size -{LARGEST_MANIFEST // 1024}k
-    find blobs -maxdepth 1 -type f -name '{BLOB_PREFIX}*' ! -name '*-partial*' -size -{SMALL_BLOB // 512 + 1}b
-  }} 2>/dev/null | tar -czf - -T - 2>/dev/null | base64 | tr -d '\\n')"
+    find manifests -type f -size -{LARGEST_MANIFEST // 1024}k -print0
+    find blobs -maxdepth 1 -type f -name '{BLOB_PREFIX}*' ! -name '*-partial*' -size -{SMALL_BLOB // 512 + 1}b -print0
+  }} 2>/dev/null | tar -czf - --null -T - 2>/dev/null | base64 | tr -d '\\n')"
   cd /
 fi
 """

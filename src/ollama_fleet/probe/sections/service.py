@@ -45,7 +45,8 @@ for path in $(echo "$shown" | sed -n '1,/^$/s/^DropInPaths=//p'); do
     echo "foreign $path $(head -c {LARGEST_DROP_IN} "$path" | base64 | tr -d '\\n')"
 done
 supervised=$(cat {word(layout.state)}/server.pid 2>/dev/null)
-if [ -n "$supervised" ] && [ -r "/proc/$supervised/environ" ]; then
+# The number may be of another process by now, after a reboot.
+if [ -n "$supervised" ] && grep -aq 'bin/ollama.serve' "/proc/$supervised/cmdline" 2>/dev/null; then
   echo "supervised $supervised"
   [ "${{pid:-0}}" -gt 0 ] || pid=$supervised
 fi
@@ -86,7 +87,7 @@ def parse(lines: list[str]) -> tuple[ServiceState, dict[str, dict[str, str]]]:
             _, name, digest = line.split(" ")
             hashes[name] = digest
         elif line.startswith("runs_as "):
-            runs_as = line.split()[1]
+            runs_as = line.partition(" ")[2]
         elif line.startswith("foreign "):
             _, path, encoded = line.split(" ", 2)
             foreign[path] = base64.b64decode(encoded).decode(errors="replace")

@@ -111,8 +111,9 @@ def differences(
     """
     if sources is None:
         return leftovers(files, layout) + _unwanted(state.loaded, ())
+    chains = state.chains(port)
     contents = (
-        (layout.firewall_script, script(port, sources, state.chains)),
+        (layout.firewall_script, script(port, sources, chains)),
         (layout.firewall_unit, unit(layout)),
     )
     found = []
@@ -120,10 +121,10 @@ def differences(
         found += compare(f"file {path}", "as rendered", _rendered(files.get(path), content))
     own = [CHAIN_HEAD, *table(port, sources)]
     found += compare("rules loaded in table", _list(own), _list(state.loaded.get("table", "").splitlines()))
-    for chain in state.chains:
+    for chain in chains:
         loaded = state.loaded.get(chain, "").splitlines()
         found += compare(f"rules loaded in {chain}", _list(openings(port, sources, chain)), _list(loaded))
-    return found + _unwanted(state.loaded, ("table", *state.chains))
+    return found + _unwanted(state.loaded, ("table", *chains))
 
 
 def leftovers(files: Mapping[str, FileState], layout: Layout) -> list[Difference]:

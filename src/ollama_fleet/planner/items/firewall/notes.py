@@ -39,7 +39,7 @@ def _ufw(wanted: WantedFirewall, firewall: UfwState) -> Iterator[str]:
         if rule.action == "allow":
             if not _within(rule.source, wanted.sources):
                 yield f"a firewall rule of somebody else opens port {wanted.port}: {rule.text}"
-        elif _overlaps(rule.source, wanted.sources) and _comes_first(position, firewall.rules):
+        elif _shuts_out(position, firewall.rules, wanted.sources):
             what = "limits" if rule.action == "limit" else "refuses"
             yield f"a firewall rule of somebody else {what} those who may reach port {wanted.port}: {rule.text}"
 
@@ -74,12 +74,18 @@ def _firewalld(wanted: WantedFirewall, firewall: FirewalldState) -> Iterator[str
             yield f"the firewall's zone {zone} refuses {', '.join(shut)}, so they cannot reach port {wanted.port}"
 
 
-def _comes_first(position: int, rules: Sequence[FirewallRule]) -> bool:
-    """Whether no rule of ours lets the same people in before; one that is still to be added comes after."""
-    source = rules[position].source
-    return not any(
-        rule.ours and rule.action == "allow" and _within(source, [rule.source]) for rule in rules[:position]
-    )
+def _shuts_out(position: int, rules: Sequence[FirewallRule], sources: Sequence[str]) -> bool:
+    """Whether a rule is tried on somebody who may come in, with no rule of ours before it that has let them in."""
+    mine = [rule.source for rule in rules[:position] if rule.ours and rule.action == "allow"]
+    refused = networks(rules[position].source)
+    both = [
+        max(network, other, key=lambda one: one.prefixlen)
+        for network in refused
+        for source in sources
+        for other in networks(source)
+        if network.overlaps(other)
+    ]
+    return not refused or any(not _within(str(network), mine) for network in both)
 
 
 def _within(source: str, sources: Sequence[str]) -> bool:

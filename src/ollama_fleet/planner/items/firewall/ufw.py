@@ -51,8 +51,9 @@ def wanted_rules(port: int, sources: Sequence[str] | None, state: UfwState) -> l
 def changes(port: int, sources: Sequence[str] | None, state: UfwState) -> UfwChanges:
     """Compare ufw's rules with those wanted of us.
 
-    ufw knows a rule by source and port alone. So where somebody else's rule is the one that is wanted, it will
-    do; and where it says the opposite, ours takes its place, because both cannot be there.
+    ufw knows a rule by source and port alone, so ours and somebody else's cannot both be there. One that lets in
+    whom we would let in will do; one that refuses them gives way to ours. One for everybody stays where ours would
+    only close: what it opens is told.
     """
     wanted = wanted_rules(port, sources, state)
     mine = [item for item in state.rules if item.ours]
@@ -61,9 +62,10 @@ def changes(port: int, sources: Sequence[str] | None, state: UfwState) -> UfwCha
     kept: list[FirewallRule] = []
     there = Counter(item.key for item in mine if item.plain)
     for item in wanted:
+        other = theirs.get((item.source, item.ports))
         if there[item.key]:
             kept.append(item)
-        elif item.action == "deny" or theirs.get((item.source, item.ports)) not in ("allow", "limit"):
+        elif other is None or (item.action == "allow" and other == "deny"):
             missing.append(item)
     if _out_of_order(state.rules, missing):
         # ufw appends, and takes the first rule that matches: a deny must come after every allow.

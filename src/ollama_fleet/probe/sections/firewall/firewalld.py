@@ -16,6 +16,7 @@ from ollama_fleet.planner.firewall_state import (
     FirewalldState,
     FirewallRule,
     LoadedRule,
+    Ports,
     canonical,
 )
 from ollama_fleet.planner.items.firewall.firewalld import CLOSING_PRIORITY, OPENING_PRIORITY
@@ -195,7 +196,7 @@ def _rule(zone: str, element: ElementTree.Element) -> tuple[int, FirewallRule] |
     return int(priority), FirewallRule(action, network, ports, plain=plain, text=text, place=zone)
 
 
-def _ports(element: ElementTree.Element | None) -> tuple[tuple[int, int], ...] | None:
+def _ports(element: ElementTree.Element | None) -> Ports | None:
     if element is None or element.get("protocol") != "tcp":
         return None
     match = re.fullmatch(r"(\d+)(?:-(\d+))?", element.get("port", ""))

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from ollama_fleet.planner.firewall_state import FirewallRule, FirewallState, NftablesState
+from ollama_fleet.planner.firewall_state import (
+    ALL_PORTS,
+    FirewallRule,
+    FirewallState,
+    NftablesState,
+    Ports,
+)
 from ollama_fleet.planner.items.firewall.nftables import TABLE
 from ollama_fleet.planner.layout import MARK
-from ollama_fleet.probe.sections.firewall.ruleset import Rule, Ruleset, listed, refuses, targets, understood
+from ollama_fleet.probe.sections.firewall.ruleset import (
+    Rule,
+    Ruleset,
+    listed,
+    refuses,
+    targets,
+    tcp_ports,
+    understood,
+)
 
 FAMILIES = ("ip", "ip6", "inet")
 """Families whose input hook sees IP packets for this machine."""
@@ -21,21 +35,17 @@ def parse(ruleset: Ruleset, *, service_active: bool) -> FirewallState:
     }
     if not service_active and not inputs:
         return FirewallState("none")
-    refusing = [
-        place
-        for place, chain in inputs.items()
-        if place != OWN and (chain.get("policy") == "drop" or _may_refuse(ruleset, place, set()))
-    ]
-    loaded = {
-        place: "\n".join(listed(rule) for rule in ruleset.of(place) if _is_ours(rule))
-        for place in inputs
-        if place in refusing or any(map(_is_ours, ruleset.of(place)))
+    refused = {
+        place: _refused_ports(ruleset, place, chain) for place, chain in inputs.items() if place != OWN
     }
-    loaded.pop(OWN, None)
+    refusing = {place: ports for place, ports in refused.items() if ports}
+    loaded = {
+        place: "\n".join(listed(rule) for rule in ruleset.of(place) if _is_ours(rule)) for place in refused
+    }
     if OWN in inputs:
         loaded["table"] = "\n".join([_head(inputs[OWN]), *map(listed, ruleset.of(OWN))])
     shut = [rule for place in refusing for rule in _ahead_of_ours(ruleset, place)]
-    return NftablesState("nftables", True, tuple(shut), chains=tuple(refusing), loaded=loaded)
+    return NftablesState("nftables", True, tuple(shut), refusing=refusing, loaded=loaded)
 
 
 def _head(chain: Rule) -> str:
@@ -48,17 +58,28 @@ def _is_ours(rule: Rule) -> bool:
     return rule.get("comment") == MARK
 
 
-def _may_refuse(ruleset: Ruleset, place: str, seen: set[str]) -> bool:
-    """Whether a packet that enters a chain may be refused in it or in one that it leads to."""
-    if place in seen:
-        return False
-    seen.add(place)
-    table = place.rpartition(" ")[0]
-    return any(
-        refuses(rule) or any(_may_refuse(ruleset, f"{table} {target}", seen) for target in targets(rule))
-        for rule in ruleset.of(place)
-        if not _is_ours(rule)
-    )
+def _refused_ports(ruleset: Ruleset, place: str, chain: Rule) -> Ports:
+    """TCP ports for which a packet may be refused in a base chain or in one that it leads to."""
+    return (ALL_PORTS,) if chain.get("policy") == "drop" else _refused_by_rules(ruleset, place, {})
+
+
+def _refused_by_rules(ruleset: Ruleset, place: str, known: dict[str, Ports]) -> Ports:
+    if place not in known:
+        known[place] = ()
+        table = place.rpartition(" ")[0]
+        found: dict[tuple[int, int], None] = {}
+        for rule in ruleset.of(place):
+            if _is_ours(rule):
+                continue
+            ports = tcp_ports(rule)
+            if refuses(rule):
+                found.update(dict.fromkeys(ports))
+            for target in targets(rule):
+                beyond = _refused_by_rules(ruleset, f"{table} {target}", known)
+                # Both must be met; where the jump names ports they are taken as they are, which may be too many.
+                found.update(dict.fromkeys(ports if beyond and ports != (ALL_PORTS,) else beyond))
+        known[place] = tuple(found)
+    return known[place]
 
 
 def _ahead_of_ours(ruleset: Ruleset, place: str) -> list[FirewallRule]:

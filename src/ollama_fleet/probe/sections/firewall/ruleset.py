@@ -8,7 +8,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ollama_fleet.planner.firewall_state import ALL_PORTS, ANY, ANYWHERE, Action, FirewallRule, canonical
+from ollama_fleet.planner.firewall_state import (
+    ALL_PORTS,
+    ANY,
+    ANYWHERE,
+    Action,
+    FirewallRule,
+    Ports,
+    canonical,
+)
 
 Rule = Mapping[str, Any]
 
@@ -57,12 +65,26 @@ def targets(rule: Rule) -> list[str]:
 
 
 def refuses(rule: Rule) -> bool:
-    """Whether a rule itself may drop or reject; what another program does (`xt` targets) is not known."""
+    """Whether a rule itself may drop or reject; not known are targets of `xt` and named verdict maps."""
     return any(
         kind in ("drop", "reject", "queue")
         or (kind == "xt" and isinstance(content, dict) and content.get("type") == "target")
+        or (kind == "vmap" and isinstance(content, dict) and isinstance(content.get("data"), str))
         for kind, content in _deep(rule.get("expr", []))
     )
+
+
+def tcp_ports(rule: Rule) -> Ports:
+    """TCP ports to which a rule may apply; none where it is about another protocol."""
+    for kind, content in parts(rule):
+        if kind != "match" or content.get("op") not in ("==", "in"):
+            continue
+        payload = content["left"].get("payload", {})
+        if payload.get("field") == "dport":
+            return _ports(content["right"]) if payload.get("protocol") in ("tcp", "th") else ()
+        if content["left"].get("meta", {}).get("key") == "l4proto" and content["right"] in ("udp", "icmp"):
+            return ()
+    return (ALL_PORTS,)
 
 
 def _deep(value: object) -> Iterator[tuple[str, Any]]:
@@ -81,7 +103,7 @@ def understood(rule: Rule, place: str) -> FirewallRule | None:
     Connection tracking, counters and logs do not matter here.
     """
     source, tcp = ANY, False
-    ports: tuple[tuple[int, int], ...] = (ALL_PORTS,)
+    ports: Ports = (ALL_PORTS,)
     action: Action | None = None
     for kind, content in parts(rule):
         if kind == "match" and content.get("op") in ("==", "in"):
@@ -119,14 +141,16 @@ def source_of(match: Rule) -> str:
     return canonical(value) if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-def _ports(value: object) -> tuple[tuple[int, int], ...]:
-    found = []
+def _ports(value: object) -> Ports:
+    found: list[tuple[int, int]] = []
     for item in value["set"] if isinstance(value, dict) and isinstance(value.get("set"), list) else [value]:
         if isinstance(item, int):
             found.append((item, item))
         elif isinstance(item, dict) and isinstance(item.get("range"), list):
             first, last = item["range"]
             found.append((int(first), int(last)))
+        else:
+            return (ALL_PORTS,)  # a named set or a service: it may be any
     return tuple(found)
 
 

@@ -11,6 +11,7 @@ from ollama_fleet.planner.firewall_state import (
     Action,
     FirewallRule,
     LoadedRule,
+    Ports,
     UfwState,
     canonical,
 )
@@ -89,9 +90,11 @@ def _rules(line: str, *, six: bool) -> Iterator[FirewallRule]:
     text += [] if protocol == "any" else ["proto", protocol]
     text += ["from", source, *([] if sport == "any" else ["port", sport])]
     text += ["to", "any" if whole else destination, *([] if dport == "any" else ["port", dport])]
+    # A rule by an application's name is none that we write, and naming its port would delete another one.
+    ours = comment == MARK and not apps
     narrow = bool(interface or log or apps or not whole or sport != "any" or protocol != "tcp")
     plain = not narrow and len(ports) == 1 and ports[0][0] == ports[0][1]
-    yield FirewallRule(ACTIONS[action], source, ports, ours=comment == MARK, plain=plain, text=" ".join(text))
+    yield FirewallRule(ACTIONS[action], source, ports, ours=ours, plain=plain, text=" ".join(text))
 
 
 def _hex(text: str) -> str:
@@ -101,7 +104,7 @@ def _hex(text: str) -> str:
         return ""
 
 
-def _ports(text: str) -> tuple[tuple[int, int], ...]:
+def _ports(text: str) -> Ports:
     if text == "any":
         return (ALL_PORTS,)
     ranges = [part.partition(":") for part in text.split(",")]
