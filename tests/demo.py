@@ -38,6 +38,7 @@ def main() -> int:
     print(heading("ollama-fleet: one YAML file, every Ollama host"))
     with tempfile.TemporaryDirectory(prefix="ollama-fleet-demo-") as temporary:
         directory = Path(temporary)
+        os.environ["XDG_CACHE_HOME"] = str(directory / "cache")
         run(command("ollama-fleet"), "init", str(directory))
         try:
             lab = Lab.start(name="demo", say=print)

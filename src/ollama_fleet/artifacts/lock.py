@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -139,13 +140,17 @@ class Lock(Entry):
 
     def model(self, name: ModelName) -> ModelLock:
         """A model by name, without regard to case. Raises NotLocked."""
-        found = self.models.get(name.short)
-        if found is None:
-            for key, model in self.models.items():
-                if ModelName.parse(key) == name:
-                    return model
+        if (found := self.find_model(name)) is None:
             raise NotLocked(f"model {show(name.short)}")
         return found
+
+    def find_model(self, name: ModelName) -> ModelLock | None:
+        """A model by name, without regard to case; None where it is not locked."""
+        return self._folded.get(name.folded)
+
+    @cached_property
+    def _folded(self) -> dict[str, ModelLock]:
+        return {ModelName.parse(key).folded: model for key, model in self.models.items()}
 
     def file(self, path: str) -> FileLock:
         """A GGUF file by the path written in fleet.yaml. Raises NotLocked."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import Annotated, Any, Self
 from urllib.parse import unquote, urlsplit
 
@@ -11,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, mo
 from ollama_fleet.artifacts.gojson import encode
 from ollama_fleet.artifacts.manifest import Layer, Manifest, check_media_type
 from ollama_fleet.artifacts.model_config import ModelConfig
+from ollama_fleet.artifacts.model_facts import ModelFacts
 from ollama_fleet.artifacts.names import ModelName, ModelNameError
 from ollama_fleet.artifacts.releases import TARGETS, ReleaseError, Version
 from ollama_fleet.artifacts.sha256 import check_digest
@@ -178,6 +180,11 @@ class ModelLock(Entry):
             facts=facts,
         )
 
+    @cached_property
+    def model_facts(self) -> ModelFacts | None:
+        """`facts` as the planner takes them; read once. Raises FactsError."""
+        return ModelFacts.from_dict(self.facts) if self.facts else None
+
     def manifest(self) -> Manifest:
         """The manifest without its bytes: its digest is `self.digest`."""
         return Manifest(self.config_layer.layer(), tuple(layer.layer() for layer in self.layers))
@@ -193,3 +200,8 @@ class FileLock(Entry):
     sha256: Hex
     size: Size
     facts: Facts | None = None
+
+    @cached_property
+    def model_facts(self) -> ModelFacts | None:
+        """`facts` as the planner takes them; read once. Raises FactsError."""
+        return ModelFacts.from_dict(self.facts) if self.facts else None

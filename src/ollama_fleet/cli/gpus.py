@@ -9,7 +9,7 @@ import click
 
 from ollama_fleet.hardware.catalogue import catalogue, nearest
 from ollama_fleet.hardware.device import Device
-from ollama_fleet.planner.memory import GpuBudget, budgets_of
+from ollama_fleet.planner.memory import GpuBudget, budget_of_size, budgets_of
 from ollama_fleet.spec.errors import Wrong
 from ollama_fleet.spec.values import parse_size
 

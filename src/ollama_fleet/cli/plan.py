@@ -42,13 +42,13 @@ def command(hosts: tuple[str, ...], explain: bool, as_json: bool) -> None:
         out = console()
         out.print(plan_table(planned))
         for line in plan_remarks(planned):
-            out.print(line, soft_wrap=True, markup=False)
+            out.print(line, soft_wrap=True)
         if explain:
             for host, found in zip(chosen, planned, strict=True):
                 out.print(f"{host.name}:", style="bold")
                 origins = {key: str(origin) for key, origin in sorted(host.origin.items())}
                 for line in explain_lines(found, origins):
-                    out.print(f"  {line}", soft_wrap=True, markup=False)
+                    out.print(f"  {line}", soft_wrap=True)
     if not all(host.fits for host in planned):
         raise click.exceptions.Exit(1)
 

@@ -11,5 +11,8 @@ PIPE_WIDTH = 1000
 
 
 def console() -> Console:
-    """Return a console for standard output; colours only for a terminal, and not under NO_COLOR."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    """Return a console for standard output; colours only for a terminal, and not under NO_COLOR.
+
+    Brackets are no markup: names of models come from files that anybody may have made.
+    """
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)

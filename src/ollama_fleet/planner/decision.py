@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from ollama_fleet.artifacts.facts_json import FactsError
 from ollama_fleet.artifacts.families import find_model
@@ -94,15 +95,21 @@ def facts_of(candidate: Candidate, lock: Lock) -> ModelFacts | None:
     try:
         if candidate.is_file:
             file = lock.files.get(candidate.base)
-            return ModelFacts.from_dict(file.facts) if file is not None and file.facts else None
-        name = ModelName.parse(candidate.base)
-        locked = next((model for key, model in lock.models.items() if ModelName.parse(key) == name), None)
-        if locked is not None and locked.facts:
-            return ModelFacts.from_dict(locked.facts)
+            return None if file is None else file.model_facts
+        name = _name_of(candidate.base)
+        locked = lock.find_model(name)
+        if locked is not None and locked.model_facts is not None:
+            return locked.model_facts
     except FactsError as error:
         raise PlanError(f"fleet.lock: facts of {candidate.base}: {error}; run `ollama-fleet lock`") from None
     known = find_model(name)
     return None if known is None else known.facts
+
+
+@lru_cache(maxsize=4096)
+def _name_of(base: str) -> ModelName:
+    # A fleet asks for few names, but once for each host.
+    return ModelName.parse(base)
 
 
 def decide(resolved: ResolvedModel, around: Surroundings, lock: Lock) -> Decision:
@@ -182,7 +189,7 @@ def _chosen(
         candidate=picked,
         num_ctx=found.num_ctx,
         num_gpu=found.written_num_gpu,
-        num_batch=None if resolved.num_gpu is None else found.num_batch,
+        num_batch=found.num_batch,
         estimate=found.estimate,
         choice=found,
         remarks=tuple(_remarks(resolved, found.estimate, around)),
@@ -193,7 +200,15 @@ def _closest(candidates: Sequence[choice.Candidate], around: Surroundings, prefe
     """Why the smallest form does not fit."""
     smallest = min(candidates, key=lambda candidate: candidate.facts.total_bytes)
     options = FitOptions(
-        num_ctx=preferences.num_ctx_floor, num_gpu=preferences.num_gpu, release=around.release
+        num_ctx=preferences.num_ctx_floor,
+        num_gpu=preferences.num_gpu,
+        num_batch=preferences.num_batch,
+        num_parallel=around.num_parallel,
+        kv_type_k=around.kv_type,
+        kv_type_v=around.kv_type,
+        flash_attention=around.flash_attention,
+        release=around.release,
+        spread=around.spread,
     )
     return "; ".join(fit(smallest.facts, around.gpus, options).reasons) or "not even on the host"
 

@@ -75,7 +75,13 @@ def _quantization(value: object) -> str | tuple[str, ...]:
     if isinstance(value, list):
         if not value:
             raise Wrong("the list is empty", "write what is acceptable, the best first")
-        return _items(value, names.parse_quantization, "")
+        return _items(value, _listed_quantization, "")
+    return names.parse_quantization(value)
+
+
+def _listed_quantization(value: object) -> str:
+    if value == "auto":
+        raise Wrong('"auto" does not stand in a list', "write quantization: auto, or only what is acceptable")
     return names.parse_quantization(value)
 
 
@@ -208,7 +214,10 @@ _LAYERS_SCHEMA = {
     "anyOf": [{"enum": ["auto", "engine"]}, {"type": "integer", "minimum": 0, "maximum": MOST_LAYERS}]
 }
 _QUANTIZATION_SCHEMA = {
-    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
+    "anyOf": [
+        {"type": "string"},
+        {"type": "array", "items": {"type": "string", "not": {"const": "auto"}}, "minItems": 1},
+    ]
 }
 
 # What stands in one key.

@@ -52,7 +52,7 @@ def as_ufw_does(state: UfwState, needed: ufw.UfwChanges) -> UfwState:
 
 
 @given(ufw_rules, some_sources | st.none(), st.booleans(), st.booleans())
-@example([ufw.rule("deny", ANYWHERE[0], PORT)], ["10.0.0.0/24"], deny=False, ipv6=True)
+@example([ufw.rule("deny", ANYWHERE[0], PORT)], ["10.0.0.0/24"], False, True)
 def test_ufw_is_right_after_one_change_and_others_keep_their_rules(
     rules: list[FirewallRule], sources: list[str] | None, deny: bool, ipv6: bool
 ) -> None:

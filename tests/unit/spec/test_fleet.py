@@ -10,6 +10,7 @@ import pytest
 
 from ollama_fleet.spec.errors import SpecErrors
 from ollama_fleet.spec.fleet import Fleet, load_fleet
+from ollama_fleet.spec.model_request import Candidate, ResolvedModel
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
 
@@ -97,14 +98,82 @@ def test_who_asked_for_a_model(rack: Fleet) -> None:
 def test_a_resolved_model(rack: Fleet) -> None:
     model = rack.host("b").model("large").for_devices(["rtx-4090"])
 
-    assert model.base == "hf.co/o/n:IQ3_M"
+    assert model.candidates == (Candidate("IQ3_M", "hf.co/o/n:IQ3_M"),)
+    assert not model.candidates[0].is_file
+    assert not model.left_open
     assert model.from_ == "deepseek-r1:32b"
-    assert not model.is_file
+    assert (model.num_ctx, model.num_ctx_min, model.num_gpu) == (8192, 8192, None)
     assert model.preload
     assert model.keep_alive is not None
     assert model.keep_alive.seconds == -1
     assert model.modelfile == "default"
     assert (model.system, model.template) == (None, None)
+
+
+CATALOGUE = {"Q4_K_M": "r1:7b", "Q8_0": "r1:7b-q8_0", "F16": "r1:7b-fp16"}
+OPEN = """\
+version: 1
+release: {version: 0.30.2}
+models:
+  m:
+    from: r1:7b
+    variants: {IQ3_M: "hf.co/o/n:IQ3_M", q8_0: "hf.co/o/n:Q8_0"}
+    quantization: WORD
+    num_ctx: 8192
+    per_gpu:
+      rtx-4090: {quantization: [Q8_0, iq3_m], num_gpu: auto, num_ctx_min: 2048}
+      cpu: {num_gpu: 0}
+hosts:
+  a: {models: [m]}
+  b: {models: {m: {num_ctx: 1024, num_ctx_min: 4096, num_gpu: engine}}}
+"""
+
+
+def open_model(word: str, *kinds: str, host: str = "a") -> ResolvedModel:
+    fleet = Fleet.parse(OPEN.replace("WORD", word), published=lambda _: CATALOGUE)
+    return fleet.host(host).model("m").for_devices(kinds)
+
+
+def test_auto_is_every_quantization_of_catalogue_and_variants_and_variants_come_first() -> None:
+    model = open_model("auto", "rtx-3090")
+
+    assert model.candidates == (
+        Candidate("Q4_K_M", "r1:7b"),
+        Candidate("F16", "r1:7b-fp16"),
+        Candidate("IQ3_M", "hf.co/o/n:IQ3_M"),
+        Candidate("q8_0", "hf.co/o/n:Q8_0"),
+    )
+    assert (model.left_open, model.ordered) == (True, False)
+    assert (model.num_gpu, model.num_ctx_min) == (None, 8192)
+
+
+def test_a_list_is_taken_in_its_order() -> None:
+    model = open_model("[q8_0, Q4_K_M]", "rtx-3090")
+
+    assert model.candidates == (Candidate("q8_0", "hf.co/o/n:Q8_0"), Candidate("Q4_K_M", "r1:7b"))
+    assert (model.left_open, model.ordered) == (True, True)
+
+
+def test_what_is_left_open_may_differ_per_gpu_and_per_host() -> None:
+    on_gpu = open_model("Q4_K_M", "rtx-4090")
+    on_cpu = open_model("Q4_K_M")
+    on_host = open_model("Q4_K_M", "rtx-4090", host="b")
+
+    assert [candidate.quantization for candidate in on_gpu.candidates] == ["Q8_0", "iq3_m"]
+    assert (on_gpu.num_gpu, on_gpu.num_ctx_min, on_gpu.left_open) == ("auto", 2048, True)
+    assert on_gpu.origin["num_ctx_min"].line == 10
+    assert (on_cpu.num_gpu, on_cpu.left_open) == (0, False)
+    # A host that wants less context than the least that is named has that as its least.
+    assert (on_host.num_gpu, on_host.num_ctx, on_host.num_ctx_min) == (None, 1024, 1024)
+
+
+def test_auto_of_a_model_that_comes_in_one_form_is_that_form() -> None:
+    text = "version: 1\nrelease: {version: 0.30.2}\nhosts: {a: {models: [m]}}\n"
+    text += "models: {m: {from: ./x.gguf, quantization: auto, num_ctx: 10}}\n"
+    model = Fleet.parse(text).host("a").model("m").for_devices(["rtx-4090"])
+
+    assert model.candidates == (Candidate(None, "./x.gguf"),)
+    assert not model.left_open
 
 
 def test_defaults_of_what_is_not_said(rack: Fleet) -> None:

@@ -77,6 +77,8 @@ GOOD: dict[str, Any] = {"version": 1, "release": {"version": "0.30.2"}, "hosts":
         },
         {"defaults": {"listen": "[::1]:11434", "models_dir": None, "sudo": False}},
         {"models": {"team/m:v1": {"from": "x", "num_gpu": "engine", "num_ctx": 4, "keep_alive": -1}}},
+        {"models": {"m": {"from": "x", "num_gpu": "auto", "quantization": "auto", "num_ctx_min": 4096}}},
+        {"models": {"m": {"from": "x", "per_gpu": {"rtx-4090": {"quantization": ["q8_0", "q4_K_M"]}}}}},
         {"hosts": {"a": {"models": {"m": None}}, "b": {"models": ["m"]}, "c": {"gpus": "auto"}}},
         {"prune": False},
         {"defaults": {"instances": 1, "os": "linux"}},

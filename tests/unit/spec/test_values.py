@@ -434,7 +434,7 @@ def test_quantization_is_found_among_variants_first_then_in_from() -> None:
     assert pick_base("a:32b-q8_0", "iq3_m", variants) == "hf.co/o/n:IQ3_M"
     assert pick_base("a:32b-q8_0", "Q8_0", variants) == "a:32b-q8_0"
     assert pick_base("./x-Q4_K_M.gguf", "q4_K_M", {}) == "./x-Q4_K_M.gguf"
-    with pytest.raises(Wrong, match="beyond variants is not supported yet"):
+    with pytest.raises(Wrong, match='where "a:32b-q4_K_M" is found as "q4_K" is not known'):
         pick_base("a:32b-q4_K_M", "q4_K", {})
 
 

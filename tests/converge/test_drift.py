@@ -1,0 +1,104 @@
+"""A dry run tells the truth about every kind of drift, changes nothing, and the apply repairs just that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import pytest
+
+from converge.conftest import Rack, Release
+from converge.drifts import DRIFTS, SERVICE, Drift, Scene
+from converge.outside_view import main_pid, written
+from lab.host import Host
+from lab.snapshot import Entry
+
+pytestmark = pytest.mark.lab
+
+
+def pairs() -> list[tuple[Drift, ...]]:
+    """Two drifts per round, one on each host, since a run over two hosts costs hardly more than over one."""
+    one = [drift for drift in DRIFTS if drift.on == "ufw"]
+    two = [drift for drift in DRIFTS if drift.on == "nftables"]
+    for drift in (drift for drift in DRIFTS if drift.on == "any"):
+        min(one, two, key=len).append(drift)
+    return [tuple(drift for drift in pair if drift is not None) for pair in zip_longest(one, two)]
+
+
+@dataclass
+class Round:
+    """One drift on its host."""
+
+    drift: Drift
+    scene: Scene
+    before: dict[str, Entry]
+    drifted: dict[str, Entry]
+    pid: int
+
+
+@pytest.mark.parametrize("drifts", pairs(), ids=lambda drifts: " + ".join(map(str, drifts)))
+def test_drift(drifts: tuple[Drift, ...], rack: Rack, release: Release, base: str) -> None:
+    try:
+        _round(drifts, rack, release, base)
+    except BaseException:
+        # What this round leaves behind must not spoil those after it.
+        rack.fleet.apply()
+        raise
+
+
+def _round(drifts: tuple[Drift, ...], rack: Rack, release: Release, base: str) -> None:
+    rounds = []
+    for drift, host in _placed(drifts, rack):
+        scene = Scene(host, rack.fleet, base, release.version)
+        before = written(host)
+        drift.inject(scene)
+        rounds.append(Round(drift, scene, before, written(host), main_pid(host)))
+
+    dry = rack.fleet.dry()
+
+    assert dry.code == 0, str(dry)
+    for it in rounds:
+        name = it.scene.host.name
+        assert dry.items(name) == it.drift.items(it.scene), str(dry)
+        assert bool(dry.to_change(name)) == bool(it.drift.items(it.scene)), str(dry)
+        told = dry.tells_restart(name) or SERVICE in it.drift.items(it.scene)
+        assert told or not it.drift.restarts, str(dry)
+        assert it.drift.restarts or not dry.tells_restart(name), str(dry)
+        assert it.drift.note in "\n".join(dry.notes(name)), str(dry)
+        assert written(it.scene.host) == it.drifted
+
+    applied = rack.fleet.apply()
+
+    assert applied.code == 0, str(applied)
+    for it in rounds:
+        name = it.scene.host.name
+        assert applied.changed(name) == dry.to_change(name), str(applied)
+        assert (main_pid(it.scene.host) != it.pid) == it.drift.restarts, str(applied)
+
+    for it in rounds:
+        # With the tree as before, the next round's dry run shows that nothing is left to do.
+        assert _differences(it.before, written(it.scene.host)) <= it.drift.leaves
+        if it.drift.undo:
+            it.scene.shell(it.drift.undo)
+
+
+def test_nothing_is_left_to_do(rack: Rack) -> None:
+    clean = rack.fleet.dry()
+    assert clean.code == 0, str(clean)
+    for host in rack.hosts:
+        assert clean.to_change(host.name) == set(), str(clean)
+        assert clean.items(host.name) == set(), str(clean)
+        assert clean.notes(host.name) == [], str(clean)
+
+
+def _placed(drifts: tuple[Drift, ...], rack: Rack) -> Iterator[tuple[Drift, Host]]:
+    free = list(rack.hosts)
+    for drift in drifts:
+        wanted = {"ufw": rack.one, "nftables": rack.two}.get(drift.on, free[0])
+        free.remove(wanted)
+        yield drift, wanted
+
+
+def _differences(before: dict[str, Entry], after: dict[str, Entry]) -> set[str]:
+    return {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}

@@ -1,0 +1,83 @@
+"""systemd's own words about several units, and the process behind ours."""
+
+from __future__ import annotations
+
+import base64
+
+from ollama_fleet.probe.sections.service import parse
+
+SHOWN = """\
+MainPID=734
+Id=ollama.service
+LoadState=loaded
+ActiveState=active
+UnitFileState=enabled
+NeedDaemonReload=no
+FragmentPath=/etc/systemd/system/ollama.service
+
+MainPID=0
+Id=nftables.service
+LoadState=loaded
+ActiveState=active
+UnitFileState=enabled
+
+MainPID=0
+Id=firewalld.service
+LoadState=not-found
+ActiveState=inactive
+UnitFileState=
+""".splitlines()
+
+
+def encoded(text: bytes) -> str:
+    return base64.b64encode(text).decode()
+
+
+def test_units_are_told_apart() -> None:
+    service, units = parse(SHOWN)
+    assert (service.load, service.active, service.enabled, service.pid) == (
+        "loaded",
+        "active",
+        "enabled",
+        734,
+    )
+    assert units["nftables.service"]["ActiveState"] == "active"
+    assert units["firewalld.service"]["ActiveState"] == "inactive"
+
+
+def test_environment_of_the_process() -> None:
+    environ = [
+        "environment",
+        "plain OLLAMA_HOST=[::]:11434",
+        "plain A=b=c d",
+        "plain EMPTY=",
+        "hashed TOKEN 12ab",
+    ]
+    service, _ = parse([*SHOWN, "runs_as ollama", *environ])
+    assert service.runs_as == "ollama"
+    assert service.environment == {"OLLAMA_HOST": "[::]:11434", "A": "b=c d", "EMPTY": ""}
+    assert service.environment_hashes == {"TOKEN": "12ab"}
+
+
+def test_process_that_ended_while_it_was_looked_at() -> None:
+    service, _ = parse([*SHOWN, "runs_as "])
+    assert service.runs_as == ""
+    assert service.environment is None
+
+
+def test_no_systemd_at_all() -> None:
+    service, units = parse([""])
+    assert (service.load, service.active, service.pid) == ("not-found", "inactive", 0)
+    assert units == {}
+
+
+def test_foreign_drop_in() -> None:
+    text = b"[Service]\nEnvironment=OLLAMA_HOST=0.0.0.0\n"
+    service, _ = parse([*SHOWN, f"foreign /etc/systemd/system/ollama.service.d/a.conf {encoded(text)}"])
+    assert service.foreign_drop_ins == {"/etc/systemd/system/ollama.service.d/a.conf": text.decode()}
+
+
+def test_process_of_a_script_counts_only_without_a_unit() -> None:
+    supervised, _ = parse(["", "supervised 99", "environment", "plain A=b"])
+    assert (supervised.load, supervised.active, supervised.pid) == ("supervised", "active", 99)
+    assert parse([*SHOWN, "supervised 99"])[0].pid == 734
