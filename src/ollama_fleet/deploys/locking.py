@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from ollama_fleet.artifacts.lock_entries import ReleaseLock
 from ollama_fleet.artifacts.locking import LockingError, resolve_file, resolve_model, resolve_release
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.hardware.catalogue import catalogue
+from ollama_fleet.hardware.device import Device
+from ollama_fleet.planner.decision import facts_of
 from ollama_fleet.planner.host_decisions import declared_devices, host_decisions
 from ollama_fleet.spec.fleet import Fleet
 from ollama_fleet.spec.hosts import HostSpec
@@ -38,8 +40,8 @@ class Needs:
 def needs_of(fleet: Fleet, lock: Lock) -> Needs:
     """Collect what the hosts of a fleet may need.
 
-    Of a model that leaves its quantisation open, a host with declared GPUs needs only what is decided for these;
-    a host that alone knows its GPUs may need any.
+    Of a model that leaves its quantisation open, a host with declared GPUs needs only what is decided for these,
+    once everything that is to be chosen among is known; a host that alone knows its GPUs may need any.
 
     Args:
         fleet: whose hosts and models.
@@ -63,7 +65,9 @@ def needs_of(fleet: Fleet, lock: Lock) -> Needs:
         if devices is None:
             bases = _possible_bases(host)
         else:
-            bases = [decided.decision.candidate.base for decided in host_decisions(host, devices, lock)]
+            bases = _unread(host, devices, lock) or [
+                decided.decision.candidate.base for decided in host_decisions(host, devices, lock)
+            ]
         needs.bases.update(dict.fromkeys(bases))
     return needs
 
@@ -77,6 +81,19 @@ def _archives(host: HostSpec) -> Iterator[str]:
         yield f"linux-{architecture}"
         if may_have_amd and architecture == "amd64":
             yield f"linux-{architecture}{ROCM}"
+
+
+def _unread(host: HostSpec, devices: Sequence[Device], lock: Lock) -> list[str]:
+    """Bases that something is to be chosen of and that neither the catalogue nor the lock knows."""
+    kinds = [device.kind for device in devices if device.kind is not None]
+    resolved = [request.for_devices(kinds) for request in host.models]
+    return [
+        candidate.base
+        for model in resolved
+        if model.left_open
+        for candidate in model.candidates
+        if facts_of(candidate, lock) is None and not _is_locked(candidate.base, lock)
+    ]
 
 
 def _possible_bases(host: HostSpec) -> list[str]:
@@ -129,7 +146,7 @@ def _release(version: str, archives: list[str], source: str) -> ReleaseLock:
 def _is_locked(base: str, lock: Lock) -> bool:
     if is_file_base(base):
         return base in lock.files
-    return ModelName.parse(base) in {ModelName.parse(name) for name in lock.models}
+    return lock.find_model(ModelName.parse(base)) is not None
 
 
 def _with_base(lock: Lock, fleet: Fleet, base: str) -> Lock:
