@@ -51,16 +51,13 @@ def test_a_host_with_declared_gpus_needs_what_is_decided_for_these() -> None:
 
 
 def test_a_host_that_alone_knows_its_gpus_may_need_all() -> None:
-    models = {
-        "m": {
-            **AUTO["m"],
-            "per_gpu": {"rtx-3090": {"quantization": "IQ3_M"}},
-            "variants": {"IQ3_M": "hf.co/o/n:IQ3_M"},
-        }
-    }
+    few = {"quantization": ["Q4_K_M", "Q8_0"], "per_gpu": {"rtx-3090": {"quantization": "IQ3_M"}}}
+    models = {"m": {**AUTO["m"], **few, "variants": {"IQ3_M": "hf.co/o/n:IQ3_M"}}}
     needs = needs_of(fleet_of(models, {"who-knows": {"models": ["m"]}}), Lock())
+    of_all = needs_of(fleet_of(AUTO, {"who-knows": {"models": ["m"]}}), Lock())
 
-    assert set(needs.bases) == {*R1.values(), "hf.co/o/n:IQ3_M"}
+    assert set(needs.bases) == {R1["Q4_K_M"], R1["Q8_0"], "hf.co/o/n:IQ3_M"}
+    assert set(of_all.bases) == set(R1.values())
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,8 @@ def test_auto_takes_the_usual_not_the_largest() -> None:
 
 
 def test_the_context_is_cut_only_where_a_least_is_named() -> None:
-    gpu, kv = ["rtx-4090"], {"quantization": "Q4_K_M", "num_gpu": 65, "num_ctx": 32_768}
+    gpu = ["rtx-4090"]
+    kv: dict[str, Any] = {"quantization": "Q4_K_M", "num_gpu": 65, "num_ctx": 32_768}
     fixed = decision(gpu, **kv)
     open_ = decision(gpu, num_ctx_min=4096, **kv)
 
@@ -167,7 +168,7 @@ def test_the_environment_is_reckoned_with(more: dict[str, Any], takes: str, open
 
 
 def test_the_environment_decides_what_fits() -> None:
-    wanted = {"quantization": "auto", "num_ctx": 16_384, "num_gpu": "auto"}
+    wanted: dict[str, Any] = {"quantization": "auto", "num_ctx": 16_384, "num_gpu": "auto"}
     plain = decision(["rtx-4090"], **wanted)
     halved = decision(
         ["rtx-4090"], {"OLLAMA_KV_CACHE_TYPE": "q8_0", "OLLAMA_FLASH_ATTENTION": True}, **wanted
@@ -177,8 +178,10 @@ def test_the_environment_decides_what_fits() -> None:
     assert halved.candidate.quantization == "Q4_K_M"
 
 
-def test_a_model_that_would_do_with_one_gpu_is_spread_where_that_is_said() -> None:
-    two, auto = ["rtx-3090", "rtx-3090"], {"base": "deepseek-r1:7b", "num_gpu": "auto"}
+@pytest.mark.parametrize("num_gpu", ["auto", "engine"])
+def test_a_model_that_would_do_with_one_gpu_is_spread_where_that_is_said(num_gpu: str) -> None:
+    two = ["rtx-3090", "rtx-3090"]
+    auto: dict[str, Any] = {"base": "deepseek-r1:7b", "num_gpu": num_gpu}
     alone = decision(two, **auto).estimate
     spread = decision(two, {"OLLAMA_SCHED_SPREAD": True}, **auto).estimate
     assert alone is not None
