@@ -20,7 +20,7 @@ from ollama_fleet.planner import choice
 from ollama_fleet.planner.choice import USUAL, Choice, Preferences, choose
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.memory import Estimate, FitOptions, GpuBudget, KvType, budgets_of, fit
-from ollama_fleet.planner.memory.options import KV_BLOCKS
+from ollama_fleet.planner.memory.options import KV_BLOCKS, NumGpu
 from ollama_fleet.spec.model_request import Candidate, ResolvedModel
 
 USUAL_BATCH = 512
@@ -81,6 +81,20 @@ class Surroundings:
             release=release,
         )
 
+    def options(self, num_ctx: int, num_gpu: NumGpu, num_batch: int | None) -> FitOptions:
+        """One placement in these surroundings; contexts and batches in tokens."""
+        return FitOptions(
+            num_ctx=num_ctx,
+            num_gpu=num_gpu,
+            num_batch=num_batch,
+            num_parallel=self.num_parallel,
+            kv_type_k=self.kv_type,
+            kv_type_v=self.kv_type,
+            flash_attention=self.flash_attention,
+            release=self.release,
+            spread=self.spread,
+        )
+
     def without(self, estimate: Estimate | None) -> Surroundings:
         """What is left once a model is loaded for good."""
         if estimate is None:
@@ -135,17 +149,7 @@ def _given(
     decision = Decision(candidate, resolved.num_ctx, num_gpu, None)
     if facts is None:
         return decision
-    options = FitOptions(
-        num_ctx=resolved.num_ctx,
-        num_gpu="engine" if num_gpu is None else num_gpu,
-        num_batch=_own_batch(resolved),
-        num_parallel=around.num_parallel,
-        kv_type_k=around.kv_type,
-        kv_type_v=around.kv_type,
-        flash_attention=around.flash_attention,
-        release=around.release,
-        spread=around.spread,
-    )
+    options = around.options(resolved.num_ctx, "engine" if num_gpu is None else num_gpu, _own_batch(resolved))
     try:
         estimate = fit(facts, around.gpus, options)
     except ValueError as error:
@@ -199,17 +203,7 @@ def _chosen(
 def _closest(candidates: Sequence[choice.Candidate], around: Surroundings, preferences: Preferences) -> str:
     """Why the smallest form does not fit."""
     smallest = min(candidates, key=lambda candidate: candidate.facts.total_bytes)
-    options = FitOptions(
-        num_ctx=preferences.num_ctx_floor,
-        num_gpu=preferences.num_gpu,
-        num_batch=preferences.num_batch,
-        num_parallel=around.num_parallel,
-        kv_type_k=around.kv_type,
-        kv_type_v=around.kv_type,
-        flash_attention=around.flash_attention,
-        release=around.release,
-        spread=around.spread,
-    )
+    options = around.options(preferences.num_ctx_floor, preferences.num_gpu, preferences.num_batch)
     return "; ".join(fit(smallest.facts, around.gpus, options).reasons) or "not even on the host"
 
 
