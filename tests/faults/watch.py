@@ -144,8 +144,7 @@ class Watch:
         while not self._over.is_set():
             for number in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208 - as above
                 try:
-                    with open(f"/proc/{number}/cmdline", "rb") as file:  # noqa: PTH123 - as above
-                        line = file.read()
+                    line = _read(number, "cmdline")
                     if self.is_planted(line):
                         self.command_lines.add(line)
                     if number not in own:
@@ -153,10 +152,16 @@ class Watch:
                     if not own[number]:
                         continue
                     self.commands.add(line)
-                    with open(f"/proc/{number}/environ", "rb") as file:  # noqa: PTH123 - as above
-                        if self.is_planted(file.read()):
-                            self.environments.add(line)
+                    # In the middle of an exec the environment is new and the line still old or empty, so the line
+                    # is read again; one that is empty then is of a process that has just ended.
+                    if self.is_planted(_read(number, "environ")) and (now := _read(number, "cmdline")):
+                        self.environments.add(now)
                 except OSError:
                     continue
             # The host's work is what is to be watched, not how busy a watcher can be.
             time.sleep(0.001)
+
+
+def _read(number: str, what: str) -> bytes:
+    with open(f"/proc/{number}/{what}", "rb") as file:  # noqa: PTH123 - as above
+        return file.read()
