@@ -35,6 +35,15 @@ _BOOLEAN_WORDS = frozenset(
         "disabled",
     ]
 )
+_ORIGIN_SCHEMES = (
+    "http://",
+    "https://",
+    "chrome-extension://",
+    "safari-extension://",
+    "moz-extension://",
+    "ms-browser-extension://",
+)
+"""What an origin without `*` begins with; at any other the server ends with a panic when it starts."""
 _DEVICE = re.compile(r"-1|[0-9]{1,3}|(GPU|MIG)-[0-9A-Za-z/-]{4,80}")
 
 
@@ -180,6 +189,18 @@ def _words(variable: Variable, value: object) -> str:
     return ",".join(value)
 
 
+def _origins(variable: Variable, value: object) -> str:
+    words = value.split(",") if isinstance(value, str) else value
+    text = _words(variable, words)
+    for word in text.split(",") if text else []:
+        if word.count("*") > 1 or ("*" not in word and not word.startswith(_ORIGIN_SCHEMES)):
+            raise Wrong(
+                f"{show(word)} is an origin at which Ollama does not start",
+                "write https://NAME, http://NAME:PORT, or one * in it, such as https://*.example",
+            )
+    return text
+
+
 def _text(variable: Variable, value: object) -> str:
     if not isinstance(value, str):
         raise Wrong(f"{show(value)} is not text", "put it in quotes")
@@ -221,6 +242,7 @@ _RENDER = {
     Kind.BYTES: _bytes,
     Kind.MIB: _mib,
     Kind.WORDS: _words,
+    Kind.ORIGINS: _origins,
     Kind.TEXT: _text,
     Kind.CHOICE: _choice,
     Kind.DEVICES: _devices,

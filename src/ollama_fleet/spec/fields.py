@@ -174,6 +174,7 @@ def _variable_schema(variable: Variable) -> dict[str, Any]:
         Kind.BYTES: [{"type": ["string", "integer"]}],
         Kind.MIB: [{"type": ["string", "integer"]}],
         Kind.WORDS: [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+        Kind.ORIGINS: [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
         Kind.TEXT: [{"type": "string"}],
         Kind.CHOICE: [{"enum": list(variable.choices)}],
         Kind.DEVICES: [{"type": ["string", "integer", "array"]}],

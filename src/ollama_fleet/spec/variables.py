@@ -20,6 +20,7 @@ class Kind(Enum):
     BYTES = "a size such as 512MiB"
     MIB = "a size such as 1024MiB; a bare number is MiB"
     WORDS = "a list of words"
+    ORIGINS = "a list of origins such as https://chat.example or http://*.lan"
     TEXT = "text"
     CHOICE = "one of a few words"
     DEVICES = "device numbers or UUIDs, as a list or separated by commas; -1 for none"
@@ -62,7 +63,7 @@ _TABLE = (
     Variable("OLLAMA_VULKAN", Kind.BOOLEAN, "Use the Vulkan backend.", since=(0, 12, 11)),
     Variable("OLLAMA_IGPU_ENABLE", Kind.BOOLEAN, "Use integrated GPUs.", since=(0, 30, 0)),
     Variable("OLLAMA_GO_TEMPLATE", Kind.BOOLEAN, "Use the Modelfile's template.", since=(0, 30, 0)),
-    Variable("OLLAMA_ORIGINS", Kind.WORDS, "Origins that browsers may call from, beside the built-in ones."),
+    Variable("OLLAMA_ORIGINS", Kind.ORIGINS, "Origins that browsers may call from, beside the built-in ones."),
     Variable("OLLAMA_NOPRUNE", Kind.BOOLEAN, "Keep blobs that no model uses."),
     Variable("OLLAMA_NO_CLOUD", Kind.BOOLEAN, "Switch off models that run elsewhere.", since=(0, 16, 2)),
     Variable("OLLAMA_REMOTES", Kind.WORDS, "Hosts that remote models may name.", since=(0, 12, 0)),
