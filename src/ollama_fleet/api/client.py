@@ -21,6 +21,8 @@ ANSWER_TIMEOUT = 30.0
 """Seconds for an answer that needs no model."""
 STALL_TIMEOUT = 600.0
 """Seconds without any line from a pull, create or load before it is given up."""
+UNLOAD_TIMEOUT = 60.0
+"""Seconds for a model to leave memory; one that is answering somebody finishes first."""
 BLOB_CHUNK = 1 << 20
 
 
@@ -53,6 +55,14 @@ class LoadedModel:
     size: int
     size_vram: int
     expires_at: str
+    """RFC 3339, by the host's clock; a time after 2200 for a model that stays for ever."""
+    context_length: int | None = None
+    """Tokens of one request; None from servers before 0.10."""
+
+    @property
+    def stays(self) -> bool:
+        """It is kept for good."""
+        return self.expires_at > "2200"
 
 
 class Ollama:
@@ -103,7 +113,12 @@ class Ollama:
             "/api/ps",
             lambda answer: [
                 LoadedModel(
-                    m["name"], m["digest"], int(m["size"]), int(m["size_vram"]), str(m.get("expires_at", ""))
+                    m["name"],
+                    m["digest"],
+                    int(m["size"]),
+                    int(m.get("size_vram", 0)),
+                    str(m.get("expires_at", "")),
+                    m.get("context_length"),
                 )
                 for m in answer.get("models") or []
             ],
@@ -161,17 +176,57 @@ class Ollama:
         chunks: Iterator[bytes] = iter(lambda: content.read(BLOB_CHUNK), b"")
         self._request("POST", f"/api/blobs/{digest}", content=chunks, timeout=STALL_TIMEOUT)
 
-    def load(self, model: str, keep_alive: str | int | None = None) -> None:
-        """Load a model and leave it loaded; returns when it is in memory."""
+    def load(
+        self,
+        model: str,
+        keep_alive: str | int | None = None,
+        *,
+        options: Mapping[str, Any] | None = None,
+        timeout: float = STALL_TIMEOUT,
+    ) -> None:
+        """Load a model and leave it loaded; returns when it is in memory.
+
+        Args:
+            model: its name.
+            keep_alive: how long it stays, as the API takes it; None leaves that to the server.
+            options: over the model's own, such as another `num_ctx`.
+            timeout: seconds that the load may take.
+        """
         body: dict[str, Any] = {"model": model, "stream": False}
         if keep_alive is not None:
             body["keep_alive"] = keep_alive
+        if options:
+            body["options"] = dict(options)
         try:
-            self._request("POST", "/api/generate", json=body, timeout=STALL_TIMEOUT)
+            self._request("POST", "/api/generate", json=body, timeout=timeout)
         except Refused as error:
             if "does not support generate" not in str(error):
                 raise
-            self._request("POST", "/api/embed", json={**body, "input": ""}, timeout=STALL_TIMEOUT)
+            self._request("POST", "/api/embed", json={**body, "input": ""}, timeout=timeout)
+
+    def unload(self, model: str, seconds: float = UNLOAD_TIMEOUT) -> None:
+        """Take a model out of memory and wait until `/api/ps` says so; one that is not loaded is no error.
+
+        Raises Unreachable where it is still there after `seconds`.
+        """
+        body = {"model": model, "keep_alive": 0, "stream": False}
+        try:
+            self._request("POST", "/api/generate", json=body, timeout=seconds)
+        except Refused as error:
+            if error.status == 404:
+                return
+            if "does not support generate" not in str(error):
+                raise
+            self._request("POST", "/api/embed", json={**body, "input": ""}, timeout=seconds)
+        end = time.monotonic() + seconds
+        while any(loaded.name == model for loaded in self.loaded()):
+            if time.monotonic() >= end:
+                raise Unreachable(f"{model} is still in memory {seconds:.0f} s after it was told to leave")
+            time.sleep(0.1)
+
+    def post(self, path: str, body: Mapping[str, Any], *, timeout: float = ANSWER_TIMEOUT) -> dict[str, Any]:
+        """Return the JSON object that a POST answers with."""
+        return self._json("POST", path, dict(body), timeout=timeout)
 
     # -- wire --------------------------------------------------------------------------------------
 
@@ -192,8 +247,8 @@ class Ollama:
             text = json.dumps(answer)[:80]
             raise Refused(f"GET {path}: the answer is not what Ollama answers: {text}") from error
 
-    def _json(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        response = self._request(method, path, **({} if body is None else {"json": body}))
+    def _json(self, method: str, path: str, body: object = None, **options: Any) -> dict[str, Any]:
+        response = self._request(method, path, **({} if body is None else {"json": body}), **options)
         try:
             answer = response.json()
         except ValueError as error:
@@ -204,8 +259,28 @@ class Ollama:
 
     def _stream(self, path: str, body: Mapping[str, Any], told: Callable[[Progress], None]) -> None:
         last = ""
+        for event in self.lines(path, body):
+            last = str(event.get("status", ""))
+            told(
+                Progress(
+                    last, event.get("digest"), int(event.get("completed", 0)), int(event.get("total", 0))
+                )
+            )
+        if last != "success":
+            raise Unreachable(f"POST {path}: the stream ended early, after {last or 'nothing'!r}")
+
+    def lines(
+        self, path: str, body: Mapping[str, Any], *, timeout: float = STALL_TIMEOUT
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the objects of a streamed answer; an error among them, which a status 200 may precede, is raised.
+
+        Args:
+            path: of the endpoint.
+            body: of the POST.
+            timeout: seconds without any line.
+        """
         try:
-            with self._client.stream("POST", path, json=dict(body), timeout=STALL_TIMEOUT) as response:
+            with self._client.stream("POST", path, json=dict(body), timeout=timeout) as response:
                 if response.status_code >= 400:
                     raise Refused(
                         f"POST {path}: {_error_text(response.read().decode(errors='replace'))}",
@@ -217,19 +292,9 @@ class Ollama:
                     event = _event(path, line)
                     if "error" in event:
                         raise Refused(f"POST {path}: {_error_text(line)}")
-                    last = str(event.get("status", ""))
-                    told(
-                        Progress(
-                            last,
-                            event.get("digest"),
-                            int(event.get("completed", 0)),
-                            int(event.get("total", 0)),
-                        )
-                    )
+                    yield event
         except self._httpx.HTTPError as error:
             raise self._unreachable("POST", path, error) from error
-        if last != "success":
-            raise Unreachable(f"POST {path}: the stream ended early, after {last or 'nothing'!r}")
 
     def _unreachable(self, method: str, path: str, error: Exception) -> Unreachable:
         return Unreachable(

@@ -63,7 +63,9 @@ _TABLE = (
     Variable("OLLAMA_VULKAN", Kind.BOOLEAN, "Use the Vulkan backend.", since=(0, 12, 11)),
     Variable("OLLAMA_IGPU_ENABLE", Kind.BOOLEAN, "Use integrated GPUs.", since=(0, 30, 0)),
     Variable("OLLAMA_GO_TEMPLATE", Kind.BOOLEAN, "Use the Modelfile's template.", since=(0, 30, 0)),
-    Variable("OLLAMA_ORIGINS", Kind.ORIGINS, "Origins that browsers may call from, beside the built-in ones."),
+    Variable(
+        "OLLAMA_ORIGINS", Kind.ORIGINS, "Origins that browsers may call from, beside the built-in ones."
+    ),
     Variable("OLLAMA_NOPRUNE", Kind.BOOLEAN, "Keep blobs that no model uses."),
     Variable("OLLAMA_NO_CLOUD", Kind.BOOLEAN, "Switch off models that run elsewhere.", since=(0, 16, 2)),
     Variable("OLLAMA_REMOTES", Kind.WORDS, "Hosts that remote models may name.", since=(0, 12, 0)),

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from ollama_fleet.api.client import Ollama, Progress, TaggedModel
 from ollama_fleet.api.errors import ApiError, Refused, Unreachable
+from ollama_fleet.api.inference import ask, embed, generate
 from ollama_fleet.api.transport import open_direct
 
 Asked = list[tuple[str, bytes]]
@@ -217,3 +218,60 @@ def test_any_answer_gives_a_value_or_one_line(body: bytes, status: int) -> None:
                 line = str(error)
                 assert line
                 assert "\n" not in line
+
+
+def test_an_answer_and_its_figures() -> None:
+    body = stream(
+        {"response": "Hel", "done": False},
+        {"response": "lo", "done": False},
+        {"response": "", "done": True, "done_reason": "stop", "eval_count": 2, "eval_duration": 500_000_000},
+    )
+    with served(body=body) as (client, asked):
+        answer = generate(client, "m", "hi", options={"seed": 1}, keep_alive="5m")
+    assert (answer.text, answer.done_reason, answer.tokens_per_second) == ("Hello", "stop", 4.0)
+    assert json.loads(asked[0][1]) == {
+        "model": "m",
+        "prompt": "hi",
+        "options": {"seed": 1},
+        "keep_alive": "5m",
+    }
+
+
+def test_an_error_inside_an_answer_that_began_well() -> None:
+    body = stream({"response": "Hel", "done": False}, {"error": "CUDA error: out of memory"})
+    with served(body=body) as (client, _), pytest.raises(Refused, match="CUDA error: out of memory"):
+        generate(client, "m", "hi")
+
+
+def test_an_answer_that_breaks_off() -> None:
+    with (
+        served(body=stream({"response": "Hel", "done": False})) as (client, _),
+        pytest.raises(Unreachable, match="broke off"),
+    ):
+        generate(client, "m", "hi")
+
+
+@pytest.mark.parametrize("vectors", [[], [["x"]], None, [[1.0, None]], [[True, float("nan")]]])
+def test_a_vector_must_be_one_of_numbers(vectors: object) -> None:
+    with (
+        served(body=json.dumps({"embeddings": vectors}).encode()) as (client, _),
+        pytest.raises(Refused, match="no vector of numbers"),
+    ):
+        embed(client, "m", "hi")
+
+
+def test_an_embedding_model_is_asked_in_its_own_way() -> None:
+    asked = []
+
+    class Embedder(Ollama):
+        def lines(self, path: str, *_: object, **__: object) -> Iterator[dict[str, object]]:
+            asked.append(path)
+            raise Refused('"m" does not support generate', 400)
+
+        def post(self, path: str, *_: object, **__: object) -> dict[str, object]:
+            asked.append(path)
+            return {"embeddings": [[0.5, -1, 2.0]]}
+
+    with Embedder("127.0.0.1", 1, open_direct) as client:
+        assert ask(client, "m", "hi").width == 3
+    assert asked == ["/api/generate", "/api/embed"]

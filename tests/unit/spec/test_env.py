@@ -28,7 +28,11 @@ from ollama_fleet.spec.variables import VARIABLES, unread_by
         ("OLLAMA_ORIGINS", ["http://a", "http://b:*"], "http://a,http://b:*"),
         ("OLLAMA_ORIGINS", "http://a,http://b", "http://a,http://b"),
         ("OLLAMA_ORIGINS", ["*"], "*"),
-        ("OLLAMA_ORIGINS", ["chrome-extension://abc", "capacitor://*"], "chrome-extension://abc,capacitor://*"),
+        (
+            "OLLAMA_ORIGINS",
+            ["chrome-extension://abc", "capacitor://*"],
+            "chrome-extension://abc,capacitor://*",
+        ),
         ("LLAMA_ARG_FIT", True, "on"),
         ("LLAMA_ARG_FIT", "off", "off"),
         ("LLAMA_ARG_FIT_TARGET", "2GiB", "2048"),
