@@ -7,15 +7,10 @@ from pathlib import Path
 
 import click
 
-from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.cli.options import json_option
-from ollama_fleet.deploys.source import LOCK_FILE, fleet_path, load_fleet
+from ollama_fleet.deploys.source import fleet_path, load_fleet, load_lock
 from ollama_fleet.outputs.console import console
-from ollama_fleet.outputs.plans import PlannedHost, explain_lines, plan_document, plan_remarks, plan_table
-from ollama_fleet.planner.errors import PlanError
-from ollama_fleet.planner.host_decisions import declared_devices, host_decisions
-from ollama_fleet.spec.errors import SpecErrors
-from ollama_fleet.spec.hosts import HostSpec
+from ollama_fleet.outputs.plans import explain_lines, plan_document, plan_remarks, plan_table, planned_host
 
 
 @click.command("plan")
@@ -32,10 +27,9 @@ def command(hosts: tuple[str, ...], explain: bool, as_json: bool) -> None:
     """
     path = fleet_path(Path())
     fleet = load_fleet(path)
-    lock_path = path.with_name(LOCK_FILE)
-    lock = Lock.load(lock_path) if lock_path.exists() else Lock()
+    lock = load_lock(path)
     chosen = fleet.select(hosts)
-    planned = [_planned(host, lock) for host in chosen]
+    planned = [planned_host(host, lock) for host in chosen]
     if as_json:
         click.echo(json.dumps(plan_document(planned), indent=2, ensure_ascii=False))
     else:
@@ -51,14 +45,3 @@ def command(hosts: tuple[str, ...], explain: bool, as_json: bool) -> None:
                     out.print(f"  {line}", soft_wrap=True)
     if not all(host.fits for host in planned):
         raise click.exceptions.Exit(1)
-
-
-def _planned(host: HostSpec, lock: Lock) -> PlannedHost:
-    devices = declared_devices(host)
-    if devices is None:
-        return PlannedHost(host.name, None)
-    gpus = tuple(device.kind or device.name for device in devices)
-    try:
-        return PlannedHost(host.name, gpus, host_decisions(host, devices, lock))
-    except (PlanError, SpecErrors) as error:
-        return PlannedHost(host.name, gpus, error=str(error))

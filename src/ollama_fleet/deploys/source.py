@@ -60,6 +60,12 @@ def load_fleet(path: Path) -> Fleet:
     return Fleet.load(path, catalogue().keys(), published)
 
 
+def load_lock(path: Path) -> Lock:
+    """Read the lock beside a fleet; an empty one where nothing was locked yet. Raises SpecErrors."""
+    beside = path.with_name(LOCK_FILE)
+    return Lock.load(beside) if beside.exists() else Lock()
+
+
 def published(base: str) -> dict[str, str]:
     """Where the quantisations of a model of a known family are found; nothing for any other."""
     if is_file_base(base):

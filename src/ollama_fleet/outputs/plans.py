@@ -7,10 +7,14 @@ from typing import Any
 
 from rich.table import Table
 
+from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.outputs.estimates import speed_words
 from ollama_fleet.outputs.sizes import gib
-from ollama_fleet.planner.host_decisions import Decided
+from ollama_fleet.planner.errors import PlanError
+from ollama_fleet.planner.host_decisions import Decided, declared_devices, host_decisions
 from ollama_fleet.planner.memory import Estimate
+from ollama_fleet.spec.errors import SpecErrors
+from ollama_fleet.spec.hosts import HostSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,18 @@ class PlannedHost:
     def fits(self) -> bool:
         """Nothing is known not to fit."""
         return self.error is None and all(item.decision.fits for item in self.decided)
+
+
+def planned_host(host: HostSpec, lock: Lock) -> PlannedHost:
+    """Plan one host from the GPUs that fleet.yaml declares."""
+    devices = declared_devices(host)
+    if devices is None:
+        return PlannedHost(host.name, None)
+    gpus = tuple(device.kind or device.name for device in devices)
+    try:
+        return PlannedHost(host.name, gpus, host_decisions(host, devices, lock))
+    except (PlanError, SpecErrors) as error:
+        return PlannedHost(host.name, gpus, error=str(error))
 
 
 def plan_table(hosts: list[PlannedHost]) -> Table:

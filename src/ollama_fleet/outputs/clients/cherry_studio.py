@@ -1,0 +1,28 @@
+"""Cherry Studio: a link that adds a provider; models are fetched there by a button."""
+
+from __future__ import annotations
+
+from ollama_fleet.outputs.clients.setting import NO_KEY, Setting, packed, provider_id, with_models
+from ollama_fleet.outputs.endpoints import Endpoint
+
+HOW = "open the link where Cherry Studio is installed, then press Manage to fetch the models"
+
+
+def settings(endpoints: list[Endpoint]) -> list[Setting]:
+    """One link for each host."""
+    return [
+        Setting("cherry-studio", "link", HOW, link(endpoint), host=endpoint.host)
+        for endpoint in with_models(endpoints)
+    ]
+
+
+def link(endpoint: Endpoint) -> str:
+    """The link that Cherry Studio registers for; none of its values may be empty."""
+    provider = {
+        "id": provider_id(endpoint),
+        "name": endpoint.host,
+        "type": "openai",
+        "baseUrl": endpoint.openai_url,
+        "apiKey": NO_KEY,
+    }
+    return f"cherrystudio://providers/api-keys?v=1&data={packed(provider)}"

@@ -1,0 +1,48 @@
+"""Anything that speaks OpenAI's API: the variables its libraries read; and a line for curl."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from ollama_fleet.outputs.clients.setting import NO_KEY, Setting
+from ollama_fleet.outputs.endpoints import Endpoint, ServedModel
+
+HOW_VARIABLES = (
+    "source it, or put it into the program's environment; the key is ignored, but must not be empty"
+)
+HOW_CURL = "a question and its answer, by Ollama's own API"
+
+
+def settings(endpoints: list[Endpoint]) -> list[Setting]:
+    """The variables for each host."""
+    return [
+        Setting("openai", "env", HOW_VARIABLES, _variables(endpoint), host=endpoint.host)
+        for endpoint in endpoints
+        if endpoint.models
+    ]
+
+
+def curl_settings(endpoints: list[Endpoint]) -> list[Setting]:
+    """A line for each model of each host."""
+    return [
+        Setting("curl", "shell", HOW_CURL, _curl(endpoint, model), host=endpoint.host, model=model.name)
+        for endpoint in endpoints
+        for model in endpoint.models
+    ]
+
+
+def _variables(endpoint: Endpoint) -> str:
+    return f"OPENAI_BASE_URL={endpoint.openai_url}\nOPENAI_API_KEY={NO_KEY}"
+
+
+def _curl(endpoint: Endpoint, model: ServedModel) -> str:
+    body: dict[str, Any] = {"model": model.name}
+    if model.kind == "embedding":
+        path = "/api/embed"
+        body["input"] = "Hello"
+    else:
+        path = "/api/chat"
+        body |= {"messages": [{"role": "user", "content": "Hello"}], "stream": False}
+    return f"curl -fsS {shlex.quote(endpoint.url + path)} -d {shlex.quote(json.dumps(body))}"
