@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from contract.registry import Registry
-from contract.server import Flavour, Server, environment, free_port
+from contract.server import Flavour, Server, environment, free_port, running
 from contract.stored import digest_of
 
 Start = Callable[..., AbstractContextManager[Server]]
@@ -192,6 +192,53 @@ def test_memory_can_run_out_late(start: Start, weights: Path, scenario: Callable
         words = "an error was encountered while running the model: CUDA error: out of memory"
         assert lines[-1] == {"error": words}
         server.wait_unloaded()
+
+
+def test_a_full_context_takes_more_than_loading(
+    start: Start, weights: Path, flavour: Flavour, scenario: Callable[..., str]
+) -> None:
+    """A model that loads, answers a short question, and is gone at a long one, told in each generation's words."""
+    machine = scenario(
+        gpus=[gpu(24 * GIB, free_bytes=22 * GIB)], pretend={"*": BIG}, late_growth_bytes=2 * GIB, seed=3
+    )
+    with start(OLLAMA_SIM=machine) as server:
+        assert load(server, weights).status_code == 200
+        short = server.post("/api/generate", model="big", prompt="hello", stream=False)
+        assert short.status_code == 200
+        answer = server.post("/api/generate", model="big", prompt="word " * 500)
+        assert answer.status_code == 500, "nothing was said yet, so the status can still tell"
+        said = answer.json()["error"]
+        assert said.startswith(
+            "model runner has unexpectedly stopped, this may be due to resource limitations"
+        )
+        assert ("CUDA error: out of memory" in said) == flavour.llama_server
+        assert "CUDA error: out of memory" in server.log, "the log has the reason in every generation"
+        server.wait_unloaded()
+
+
+def test_the_memory_in_use_is_reported(
+    start: Start, weights: Path, tmp_path: Path, scenario: Callable[..., str]
+) -> None:
+    used = tmp_path / "used.json"
+    machine = scenario(gpus=[gpu(24 * GIB)], pretend={"*": BIG}, report_used=str(used))
+    with start(OLLAMA_SIM=machine) as server:
+        load(server, weights)
+        vram = server.running()["big:latest"]["size_vram"]
+        assert json.loads(used.read_text()) == {"0": (vram >> 20) + 280}
+        server.post("/api/generate", model="big", keep_alive=0)
+        server.wait_unloaded()
+        assert json.loads(used.read_text()) == {"0": 0}
+
+
+def test_the_words_of_the_first_generation(
+    unpacked: Callable[[str], Path], weights: Path, tmp_path: Path, scenario: Callable[..., str]
+) -> None:
+    first = Flavour("stand-in 0.9.6", unpacked("0.9.6"), "0.9.6", real=False)
+    machine = scenario(gpus=[gpu(12 * GIB)], pretend={"*": BIG})
+    with running(first, tmp_path / "home", OLLAMA_SIM=machine) as server:
+        answer = load(server, weights, num_gpu=20)
+        words = "llama runner process has terminated: cudaMalloc failed: out of memory"
+        assert (answer.status_code, answer.json()) == (500, {"error": words})
 
 
 def test_ps_can_lie_about_the_gpu(start: Start, weights: Path, scenario: Callable[..., str]) -> None:

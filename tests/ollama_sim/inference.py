@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ollama_sim import engine, gojson, gotime, model, options
+from ollama_sim import engine, gojson, golog, gotime, loadlog, model, options
 from ollama_sim.desk import Desk
 from ollama_sim.progress import Progress
 from ollama_sim.reply import ApiError, Reply, Stream
 from ollama_sim.scheduler import LoadError, Runner, expiry
 
-_OOM = "CUDA error: out of memory"
+_STOPPED = (
+    "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error, "
+    "check ollama server logs for details"
+)
 
 
 class Inference:
@@ -94,7 +97,7 @@ class Inference:
                 limit = int((found.options | request.get("options", {})).get("num_predict", -1))
                 rate = float(self.desk.machine.get("tokens_per_second") or engine.DEFAULT_RATE)
                 said = engine.answer(runner.model.name.shortest, prompt, limit=limit, rate=rate)
-                self._late_oom(found, said, lambda words: tell(event(words)))
+                self._late_oom(found, runner, said, lambda words: tell(event(words)))
                 for piece in said.pieces():
                     tell(event(piece))
                 metrics = gojson.Struct(
@@ -145,15 +148,30 @@ class Inference:
                 answer = gojson.Struct(model=wanted, embeddings=[])
         return Reply(answer.without_empty("prompt_eval_count"))
 
-    def _late_oom(self, found: model.Model, said: engine.Answer, say: Callable[[str], None]) -> None:
-        """Run out of memory in the middle of an answer, where the scenario wants that."""
+    def _late_oom(
+        self, found: model.Model, runner: Runner, said: engine.Answer, say: Callable[[str], None]
+    ) -> None:
+        """Run out of memory in the middle of an answer, where the scenario or its law of memory wants that."""
+        tokens = said.prompt_tokens + len(said.words)
         limit = (self.desk.machine.get("late_oom") or {}).get("after_tokens")
-        if limit is None or said.prompt_tokens + len(said.words) <= int(limit):
+        if limit is not None and tokens > int(limit):
+            spoken = max(int(limit) - said.prompt_tokens, 0)
+        elif self.desk.scheduler.grow(runner, tokens):
             return
-        for piece in said.words[: max(int(limit) - said.prompt_tokens, 1)]:
+        else:
+            spoken = 0
+        for line in loadlog.LATE_OUT_OF_MEMORY:
+            golog.raw(line)
+        for piece in said.words[:spoken]:
             say(piece)
         self.desk.scheduler.expire(found)
-        raise ApiError(500, f"an error was encountered while running the model: {_OOM}")
+        if spoken:
+            raise ApiError(
+                500, f"an error was encountered while running the model: {loadlog.LATE_OUT_OF_MEMORY[0]}"
+            )
+        # The engine went while it read the prompt, before it had begun to answer.
+        reason = "\n".join(loadlog.LATE_OUT_OF_MEMORY) if self.desk.generation.llama_server else ""
+        raise ApiError(500, _STOPPED + (f": {reason}" if reason else ""))
 
     def _embedder(self, request: dict[str, Any]) -> model.Model:
         wanted = request.get("model", "")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ollama_sim import golog
 from ollama_sim.machine import Machine
-from ollama_sim.memory import MIB, Layout, Share
+from ollama_sim.memory import MIB, DoesNotFitError, Layout, Share
 from ollama_sim.model import Model
 from ollama_sim.options import RunnerOptions
 
@@ -37,6 +37,32 @@ def told(llama_server: bool, model: Model, options: RunnerOptions, layout: Layou
         golog.raw(f"llama_context: {place:>10} compute buffer size = {share.graph / MIB:8.2f} MiB")
     what = "llama-server" if llama_server else "llama runner"
     golog.log("INFO", "server.go:1432", f"{what} started in 0.25 seconds")
+
+
+def out_of_memory(error: DoesNotFitError) -> list[str]:
+    """What the engine says when a device runs out of memory while loading."""
+    size = error.size
+    asked = f"allocating {size / MIB:.2f} MiB on device 0: cudaMalloc failed: out of memory"
+    lines = [f"ggml_backend_cuda_buffer_type_alloc_buffer: {asked}"]
+    match error.term:
+        case "weights":
+            lines.append(f"alloc_tensor_range: failed to allocate CUDA0 buffer of size {size}")
+            lines.append("llama_model_load: error loading model: unable to allocate CUDA0 buffer")
+        case "kv":
+            words = "failed to allocate buffer for kv cache"
+            lines.append(f"llama_init_from_model: failed to initialize the context: {words}")
+        case _:
+            lines.append(f"ggml_gallocr_reserve_n: failed to allocate CUDA0 buffer of size {size}")
+            lines.append("graph_reserve: failed to allocate compute buffers")
+    return lines
+
+
+LATE_OUT_OF_MEMORY = (
+    "CUDA error: out of memory",
+    "  current device: 0, in function alloc at ggml-cuda.cu:532",
+    "  cuMemSetAccess(pool_addr + pool_size, reserve_size, &access, 1)",
+)
+"""What the engine says when a device runs out of memory in the middle of an answer."""
 
 
 def _places(layout: Layout, devices: Mapping[str, str]) -> dict[str, Share]:

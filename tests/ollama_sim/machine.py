@@ -7,7 +7,10 @@ test changes the machine while the server runs. All keys are optional:
                "compute": "8.9", "library": "CUDA", "integrated": false}],
      "memory_bytes": 68719476736,                  host memory
      "seed": 1, "noise": 0.05,                     the memory law's own noise, 0 to 0.15
-     "pretend": {"reasoner": {"weights_bytes": …, "layers": …, "kv_bytes_per_token": …}},
+     "late_growth_bytes": …,                       what a device needs more once the context is full
+     "jitter_bytes": …,                            others on the device take up to so much, now more and now less
+     "report_used": "/run/lab-gpu-used.json",      where the memory in use is written, for the lab's nvidia-smi
+     "pretend": {"reasoner": {"weights_bytes": …, "layers": …, "kv_bytes_per_token": …, "graph_bytes": …}},
      "tokens_per_second": 40,
      "pull": {"bytes_per_second": …, "fail_after_bytes": …, "retry_scale": 0},
      "hang": ["/api/tags"],                        requests that are taken and never answered

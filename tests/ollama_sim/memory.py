@@ -1,7 +1,7 @@
 """The stand-in's own law of memory: what a model takes, and where its layers go.
 
 It is deliberately not the planner's formula. Weights and KV come from the file's tensors, the compute graph is a
-rough share of them, and a seeded noise of up to 15 % lies over the result, so that agreement means something.
+rough share of them, and a seeded noise of up to 15 % lies over all of it, so that agreement means something.
 """
 
 from __future__ import annotations
@@ -75,12 +75,18 @@ class Layout:
 
 
 class DoesNotFitError(Exception):
-    """The layers that were asked for do not fit; `short` is how many bytes are missing."""
+    """The layers that were asked for do not fit; `short` is how many bytes are missing.
 
-    def __init__(self, layers: int, short: int) -> None:
+    `term` is what was being allocated when memory ran out, in the engines' order (weights, kv, graph), and `size`
+    how many bytes of it.
+    """
+
+    def __init__(self, layers: int, short: int, term: str, size: int) -> None:
         super().__init__(f"{layers} layers do not fit, {short} bytes short")
         self.layers = layers
         self.short = short
+        self.term = term
+        self.size = size
 
 
 def footprint(
@@ -110,8 +116,17 @@ def footprint(
         per_token = elements * count * 2
     cells = context * max(parallel, 1)
     one = int(per_token / count * cells * KV_BYTES.get(kv_type, 2.0) / 2.0)
-    graph = int((48 * MIB + context * header.number("embedding_length") * 4) * (1 + noise))
-    return Footprint(blocks, output, (one,) * count, graph)
+    graph = 48 * MIB + context * header.number("embedding_length") * 4
+
+    def noisy(size: int) -> int:
+        return int(size * (1 + noise))
+
+    return Footprint(
+        tuple(map(noisy, blocks)),
+        noisy(output),
+        (noisy(one),) * count,
+        noisy(int(pretend.get("graph_bytes", graph))),
+    )
 
 
 def noise(scenario: Mapping[str, Any], model: str) -> float:
@@ -133,8 +148,20 @@ def place(need: Footprint, gpus: Sequence[Gpu], free: Mapping[str, int], wanted:
         if isinstance(placed, Layout):
             return placed
         if wanted > 0:
-            raise DoesNotFitError(count, placed)
+            raise DoesNotFitError(count, placed, *_at(need, count, sum(free[gpu.id] for gpu in gpus)))
     return _on_host(need)
+
+
+def late_growth(scenario: Mapping[str, Any], fill: float) -> int:
+    """Bytes that each device needs beside the buffers once `fill` (0 to 1) of the context is in use."""
+    return int(int(scenario.get("late_growth_bytes", 0)) * min(max(fill, 0.0), 1.0))
+
+
+def _at(need: Footprint, count: int, room: int) -> tuple[str, int]:
+    share = _share(need, range(need.layers - count, need.layers), need.graph)
+    if share.weights + CONTEXT_BYTES > room:
+        return "weights", share.weights
+    return ("kv", share.kv) if share.weights + share.kv + CONTEXT_BYTES > room else ("graph", share.graph)
 
 
 def _on_host(need: Footprint) -> Layout:

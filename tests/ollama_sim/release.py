@@ -18,6 +18,8 @@ class Generation:
 
     # 0.30 gave the models to a `llama-server` process and `llama-quantize`.
     llama_server: bool
+    # Up to 0.11.10 the memory was estimated and then asked for; since then it is laid out by measuring.
+    estimates: bool
     # 0.19 stores a registry's manifest byte for byte; before, it was written anew.
     verbatim_manifests: bool
     # 0.21 leaves files younger than an hour alone when it prunes at its start.
@@ -32,6 +34,7 @@ class Generation:
         number = tuple(int(part) for part in found.groups())
         return cls(
             llama_server=number >= (0, 30, 0),
+            estimates=number < (0, 11, 11),
             verbatim_manifests=number >= (0, 19, 0),
             prune_grace=number >= (0, 21, 0),
         )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ollama_sim import golog, gotime, loadlog, memory, payload
 from ollama_sim.environ import Environment
@@ -36,6 +39,7 @@ class Runner:
     keep_alive: int
     expires_at: int = 0
     requests: int = 0
+    grown: int = 0
     timer: threading.Timer | None = field(default=None, repr=False)
 
     @property
@@ -60,6 +64,7 @@ class Scheduler:
         self.loaded: dict[str, Runner] = {}
         self._lock = threading.RLock()
         self._loading = threading.Lock()
+        self._moments = 0
 
     @property
     def default_context(self) -> int:
@@ -106,6 +111,7 @@ class Scheduler:
             with self._lock:
                 self.loaded[runner.key] = runner
                 golog.log("INFO", "sched.go:561", "loaded runners", count=len(self.loaded))
+                self._report()
                 return self._hold(runner, keep_alive)
 
     def _hold(self, runner: Runner, keep_alive: int | None) -> Runner:
@@ -142,6 +148,7 @@ class Scheduler:
         with self._lock:
             if runner.requests == 0 and self.loaded.get(runner.key) is runner:
                 del self.loaded[runner.key]
+        self._report()
 
     def _wait_idle(self, runner: Runner) -> None:
         while True:
@@ -225,10 +232,43 @@ class Scheduler:
         overhead = 0 if self.generation.llama_server else self.environment.count("OLLAMA_GPU_OVERHEAD")
         with self._lock:
             taken = [runner.layout.gpus for runner in self.loaded.values()]
+        jitter = self._jitter()
         return {
-            gpu.id: max(gpu.free - overhead - sum(t[gpu.id].total for t in taken if gpu.id in t), 0)
+            gpu.id: max(gpu.free - overhead - jitter - sum(t[gpu.id].total for t in taken if gpu.id in t), 0)
             for gpu in gpus
         }
+
+    def _jitter(self) -> int:
+        """What others take of each device at this moment."""
+        self._moments += 1
+        scenario = self.machine.scenario
+        width = int(scenario.get("jitter_bytes", 0))
+        return random.Random(f"{scenario.get('seed', 0)}:{self._moments}").randint(0, width) if width else 0
+
+    def grow(self, runner: Runner, tokens: int) -> bool:
+        """Take what so many tokens in the context need beside the buffers; False where a device has not got it."""
+        runner.grown = max(
+            runner.grown, memory.late_growth(self.machine.scenario, tokens / max(runner.context, 1))
+        )
+        self._report()
+        # What a model needs to start on a device is taken once per process, so each loaded model has it.
+        free = self._free(self.machine.gpus)
+        return all(free[gpu] >= memory.CONTEXT_BYTES + runner.grown for gpu in runner.layout.gpus)
+
+    def _report(self) -> None:
+        """Write the memory in use to where the scenario says."""
+        if not (path := self.machine.get("report_used")):
+            return
+        with self._lock:
+            runners = list(self.loaded.values())
+        used = {}
+        for index, gpu in enumerate(self.machine.gpus):
+            held = [(r.layout.gpus[gpu.id].total, r.grown) for r in runners if gpu.id in r.layout.gpus]
+            used[str(index)] = sum(size + grown + memory.CONTEXT_BYTES for size, grown in held) // memory.MIB
+        try:
+            Path(path).write_text(json.dumps(used), "utf-8")
+        except OSError as error:
+            golog.log("WARN", "stand-in:1", "cannot report memory", error=error)
 
     def _evict(self) -> None:
         with self._lock:
@@ -246,11 +286,15 @@ class Scheduler:
         return dict(found)
 
     def _too_big(self, num_gpu: int, error: memory.DoesNotFitError) -> str:
-        if self.generation.llama_server:
-            return self._failure(
-                f"cudaMalloc failed: out of memory ({error.short / memory.MIB:.2f} MiB short)"
-            )
-        return f"memory layout cannot be allocated with num_gpu = {num_gpu}"
+        lines = loadlog.out_of_memory(error)
+        if not self.generation.llama_server and not self.generation.estimates:
+            return f"memory layout cannot be allocated with num_gpu = {num_gpu}"
+        for line in lines:
+            golog.raw(line)
+        # Of what the engine says, 0.30 and later hand on every line, the oldest the last.
+        return self._failure(
+            "\n".join(lines) if self.generation.llama_server else "cudaMalloc failed: out of memory"
+        )
 
     def _failure(self, reason: str) -> str:
         if self.generation.llama_server:

@@ -17,6 +17,7 @@ from pyinfra.context import host
 from ollama_fleet.api.client import Ollama, Progress
 from ollama_fleet.api.errors import ApiError, Refused
 from ollama_fleet.api.listed import by_name
+from ollama_fleet.api.out_of_memory import explained, out_of_memory
 from ollama_fleet.api.through import is_connected, server_of
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.operations.context import StepFailed, look, mark_changed, mark_loaded, step
@@ -247,7 +248,16 @@ def _loader(item: WantedLoaded, listen: Listen, scope: Scope) -> Callable[[Host]
     # The API takes a bare number only as a number.
     text = item.keep_alive
     keep_alive = int(text) if text is not None and text.lstrip("-").isdigit() else text
-    return _calling(listen, scope, lambda server, _: server.load(item.model.short, keep_alive))
+    return _calling(listen, scope, lambda server, _: _load(server, item, keep_alive))
+
+
+def _load(server: Ollama, item: WantedLoaded, keep_alive: str | int | None) -> None:
+    try:
+        server.load(item.model.short, keep_alive)
+    except Refused as error:
+        if (found := out_of_memory(str(error))) is None:
+            raise
+        raise StepFailed(f"{item.name}: {explained(found)} ({found.words})") from error
 
 
 def _teller(at: Host, name: str) -> Callable[[Progress], None]:
