@@ -80,6 +80,22 @@ def test_unit(host: Host) -> None:
     assert owner == ["ollama", "ollama"]
 
 
+def test_sandbox(host: Host) -> None:
+    """The server sees devices, writes nothing but its home and its models, and can become nobody else."""
+    pid = main_pid(host)
+    inside = f"nsenter --target {pid} --mount --"
+    reached = f"[ -c /dev/null ] && [ -w {shlex.quote(MODELS)} ] && ! touch /etc/x 2>&1 && ls /home"
+    assert "Read-only file system" in host.run(f"{inside} sh -c {shlex.quote(reached)}").stdout
+    status = dict(line.split(":", 1) for line in host.read(f"/proc/{pid}/status").splitlines())
+    assert (status["CapBnd"].strip("\t0"), status["NoNewPrivs"].strip(), status["Seccomp"].strip()) == (
+        "",
+        "1",
+        "2",
+    )
+    score = host.run("systemd-analyze security --no-pager ollama.service | tail -n 1").stdout
+    assert float(score.partition("ollama.service: ")[2].split()[0]) < 4.0
+
+
 def test_environment_of_the_running_process(host: Host, rack: Rack) -> None:
     environment = process_environment(host, main_pid(host))
     wanted = {

@@ -60,6 +60,8 @@ def host_files(
         "service_group": layout.service_group,
         "environment_file": layout.environment,
         "state": layout.state,
+        "service_home": layout.service_home,
+        "models": layout.models,
         "takes_over": foreign_unit,
         "command_directory": str(PurePosixPath(layout.command).parent),
     }
