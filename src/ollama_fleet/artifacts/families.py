@@ -21,7 +21,20 @@ from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.artifacts.quantization import MIXTURES
 from ollama_fleet.artifacts.tensor_shapes import Shape, header_of_shape
 
-__all__ = ["Family", "FamilyModel", "FamilySize", "UnknownFamily", "families", "family", "find_model"]
+__all__ = [
+    "USUAL",
+    "Family",
+    "FamilyModel",
+    "FamilySize",
+    "UnknownFamily",
+    "families",
+    "family",
+    "find_model",
+]
+
+
+USUAL = "Q4_K_M"
+"""What Ollama's library takes where a tag does not say."""
 
 
 class UnknownFamily(LookupError):
@@ -127,7 +140,7 @@ def _size(family_name: str, size: str, entry: Mapping[str, Any]) -> FamilySize:
     names: dict[str, list[str]] = {}
     for word, quantization in entry["ollama"].items():
         tags = [prefix + word for prefix in entry["prefixes"]]
-        if quantization == "Q4_K_M":  # what Ollama's library takes where a tag does not say
+        if quantization == USUAL:
             tags = [*entry["plain_tags"], *tags]
         names[quantization] = [f"{family_name}:{tag}" for tag in tags]
     for quantization in entry.get("hub_quantizations", ()):

@@ -14,7 +14,7 @@ from ollama_fleet.artifacts.locking import LockingError, resolve_file, resolve_m
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.hardware.catalogue import catalogue
 from ollama_fleet.hardware.device import Device
-from ollama_fleet.planner.decision import facts_of
+from ollama_fleet.planner.decision import facts_of, may_be_chosen
 from ollama_fleet.planner.host_decisions import declared_devices, host_decisions
 from ollama_fleet.spec.fleet import Fleet
 from ollama_fleet.spec.hosts import HostSpec
@@ -102,7 +102,7 @@ def _possible_bases(host: HostSpec) -> list[str]:
         candidate.base
         for request in host.models
         for kinds in ((), *((kind,) for kind in request.kinds if kind != CPU))
-        for candidate in request.for_devices(kinds).candidates
+        for candidate in may_be_chosen(request.for_devices(kinds))
     ]
 
 

@@ -10,7 +10,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from ollama_fleet.artifacts.families import family, find_model
+from ollama_fleet.artifacts.families import USUAL, FamilySize, families, find_model
 from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.hardware.catalogue import catalogue
@@ -18,6 +18,7 @@ from ollama_fleet.planner.render import Templates
 from ollama_fleet.spec.errors import SpecError, SpecErrors
 from ollama_fleet.spec.fleet import Fleet
 from ollama_fleet.spec.names import is_file_base
+from ollama_fleet.spec.published import Published, PublishedSize
 
 ENVIRONMENT = "OLLAMA_FLEET"
 FLEET_FILE = "fleet.yaml"
@@ -66,15 +67,33 @@ def load_lock(path: Path) -> Lock:
     return Lock.load(beside) if beside.exists() else Lock()
 
 
-def published(base: str) -> dict[str, str]:
-    """Where the quantisations of a model of a known family are found; nothing for any other."""
-    if is_file_base(base):
-        return {}
-    known = find_model(ModelName.parse(base))
-    if known is None:
-        return {}
-    models = family(known.family).sizes[known.size].models
-    return {quantization: model.names[0] for quantization, model in models.items() if model.names}
+class _Families:
+    """What the catalogue of families tells the grammar."""
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(families())
+
+    def quantizations(self, base: str) -> dict[str, str]:
+        """Where the quantisations of a model of a known family are found; nothing for any other."""
+        known = None if is_file_base(base) else find_model(ModelName.parse(base))
+        return {} if known is None else _named(families()[known.family].sizes[known.size])
+
+    def sizes(self, family: str) -> dict[str, PublishedSize]:
+        """The sizes of a family by their tags."""
+        known = families().get(family.casefold())
+        if known is None:
+            return {}
+        return {tag: PublishedSize(_named(size)[USUAL], _named(size)) for tag, size in known.sizes.items()}
+
+
+published: Published = _Families()
+"""The catalogue of families that this package brings."""
+
+
+def _named(size: FamilySize) -> dict[str, str]:
+    return {quantization: model.names[0] for quantization, model in size.models.items() if model.names}
 
 
 def load_templates(folder: Path) -> Templates:

@@ -123,6 +123,7 @@ def _placement(item: Decided) -> dict[str, Any]:
     return {
         "model": item.resolved.name,
         "base": decision.candidate.base,
+        "size": decision.candidate.size,
         "quantization": decision.candidate.quantization,
         "num_ctx": decision.num_ctx,
         "num_gpu": decision.num_gpu,

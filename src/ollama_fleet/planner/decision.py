@@ -21,7 +21,9 @@ from ollama_fleet.planner.choice import USUAL, Choice, Preferences, choose
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.memory import Estimate, FitOptions, GpuBudget, KvType, budgets_of, fit
 from ollama_fleet.planner.memory.options import KV_BLOCKS, NumGpu
-from ollama_fleet.spec.model_request import Candidate, ResolvedModel
+from ollama_fleet.planner.recommendation import choose_size
+from ollama_fleet.spec.forms import Candidate
+from ollama_fleet.spec.model_request import ResolvedModel
 
 USUAL_BATCH = 512
 """Tokens worked off at once; written into a placement, for the engine would raise it and need up to four times
@@ -163,8 +165,7 @@ def _chosen(
     named = [(candidate, facts, candidate.quantization or facts.quantization) for candidate, facts in known]
     order = tuple(dict.fromkeys(word.upper() for _, _, word in named))
     if not resolved.ordered:
-        usual = tuple(word for word in USUAL if word in order)
-        order = usual or order
+        order = _usual_of(order)
     preferences = Preferences(
         quantizations=order,
         num_ctx=resolved.num_ctx,
@@ -178,10 +179,15 @@ def _chosen(
         spread=around.spread,
     )
     candidates = [
-        choice.Candidate(resolved.name, word, candidate.base, facts) for candidate, facts, word in named
+        choice.Candidate(candidate.size or resolved.name, word, candidate.base, facts)
+        for candidate, facts, word in named
     ]
     try:
-        found = choose(candidates, around.gpus, preferences)
+        if resolved.size_open:
+            weighed = not resolved.ordered and len(order) > 1
+            found = choose_size(around.gpus, candidates, preferences, weighed=weighed)
+        else:
+            found = choose(candidates, around.gpus, preferences)
     except ValueError as error:
         raise PlanError(f"{resolved.name}: {error}") from None
     if found is None:
@@ -197,6 +203,22 @@ def _chosen(
         estimate=found.estimate,
         choice=found,
         remarks=tuple(_remarks(resolved, found.estimate, around)),
+    )
+
+
+def _usual_of(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Of the quantisations that there are, those that are taken where nobody named any."""
+    return tuple(word for word in USUAL if word in words) or words
+
+
+def may_be_chosen(resolved: ResolvedModel) -> tuple[Candidate, ...]:
+    """The candidates that one or another machine may get: of `quantization: auto` the usual ones only."""
+    words = tuple(dict.fromkeys(one.quantization.upper() for one in resolved.candidates if one.quantization))
+    if resolved.ordered or not words:
+        return resolved.candidates
+    usual = _usual_of(words)
+    return tuple(
+        one for one in resolved.candidates if one.quantization is None or one.quantization.upper() in usual
     )
 
 

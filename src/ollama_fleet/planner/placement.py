@@ -20,7 +20,8 @@ from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.items.model import WantedBase, WantedImport, WantedModel
 from ollama_fleet.planner.render import RenderError, Templates
 from ollama_fleet.planner.state import HostState
-from ollama_fleet.spec.model_request import Candidate, ResolvedModel
+from ollama_fleet.spec.forms import Candidate
+from ollama_fleet.spec.model_request import ResolvedModel
 
 OWNED = ("num_ctx", "num_gpu")
 """Parameters that the plan decides; a Modelfile template may not."""

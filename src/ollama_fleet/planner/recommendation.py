@@ -9,7 +9,7 @@ three-bit 14B rather than a four-bit 7B). More memory never gives a worse answer
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ollama_fleet.artifacts.families import Family
@@ -80,11 +80,53 @@ def recommend(
     the better option that lacks least. Empty where nothing fits at all.
     """
     wanted = preferences or Preferences()
+    candidates = ordered_by(candidates_of(family), wanted)
+    found = _weighed(gpus, candidates, wanted, host_free)
+    if not found:
+        return _left_over(gpus, candidates, wanted, host_free, host_bandwidth)
+    return [_with_speed(choice, gpus, host_bandwidth) for choice in found]
+
+
+def choose_size(
+    gpus: Sequence[GpuBudget],
+    candidates: Sequence[Candidate],
+    preferences: Preferences,
+    *,
+    weighed: bool,
+    host_free: int | None = None,
+    host_bandwidth: int = 0,
+) -> Choice | None:
+    """Choose among sizes of a family: what `size: auto` means.
+
+    Args:
+        gpus: the machine's GPUs.
+        candidates: sizes in their quantisations, in any order.
+        preferences: see there.
+        weighed: size, quantisation and context are weighed against each other, as `recommend` does; else the
+            largest size is taken that runs wholly on the GPUs within the preferences.
+        host_free: free bytes of host memory, None where nobody knows.
+        host_bandwidth: of the host's memory in bytes per second, for the speed; 0 where unknown.
+
+    Returns:
+        Where no size runs wholly on the GPUs, the smallest, partly or wholly on the CPU; None where nothing fits.
+    """
+    ordered = ordered_by(candidates, preferences)
+    found: Sequence[Choice] = ()
+    if gpus and preferences.num_gpu != 0:
+        found = (_weighed if weighed else _largest)(gpus, ordered, preferences, host_free)
+    if not found:
+        found = _left_over(gpus, ordered, preferences, host_free, host_bandwidth)
+    return _with_speed(found[0], gpus, host_bandwidth) if found else None
+
+
+def _weighed(
+    gpus: Sequence[GpuBudget], ordered: Sequence[Candidate], wanted: Preferences, host_free: int | None
+) -> list[Choice]:
+    """The best of each size that runs wholly on the GPUs, best first, by what each is worth."""
     whole = replace(wanted, partial=False, cpu=False)
     best: dict[str, _Scored] = {}
     failed: list[tuple[float, Rejected]] = []
-    candidates = ordered_by(candidates_of(family), wanted)
-    for candidate in candidates if gpus else ():
+    for candidate in ordered if gpus else ():
         search = Search(tuple(gpus), whole, host_free)
         for choice in on_gpus(search, candidate):
             scored = _Scored(worth(candidate, wanted, choice.num_ctx, choice.kv_type), choice)
@@ -94,28 +136,46 @@ def recommend(
         if search.rejected is not None:
             failed.append((worth(candidate, wanted, wanted.num_ctx, wanted.kv_types[0]), search.rejected))
     found = sorted(best.values(), key=lambda scored: scored.key, reverse=True)
-    if not found:
-        return _left_over(gpus, candidates, wanted, host_free, host_bandwidth)
-    choices = []
-    for scored in found:
-        better = [rejected for value, rejected in failed if value > scored.worth]
-        nearest = min(better, key=lambda rejected: rejected.lacks, default=None)
-        speed = token_rate(scored.choice.candidate.facts, scored.choice.estimate, gpus, host_bandwidth)
-        choices.append(replace(scored.choice, rejected=nearest, speed=speed))
-    return choices
+    return [
+        replace(
+            scored.choice, rejected=_nearest(rejected for value, rejected in failed if value > scored.worth)
+        )
+        for scored in found
+    ]
 
 
-def choose_size(
-    gpus: Sequence[GpuBudget],
-    family: Family,
-    preferences: Preferences | None = None,
-    *,
-    host_free: int | None = None,
-    host_bandwidth: int = 0,
-) -> Choice | None:
-    """The size of a family that `size: auto` means; None where nothing fits."""
-    found = recommend(gpus, family, preferences, host_free=host_free, host_bandwidth=host_bandwidth)
-    return found[0] if found else None
+def _largest(
+    gpus: Sequence[GpuBudget], ordered: Sequence[Candidate], wanted: Preferences, host_free: int | None
+) -> list[Choice]:
+    """The largest size that runs wholly on the GPUs, in the best quantisation that does."""
+    failed: list[Rejected] = []
+    for group in reversed(_by_size(ordered)):
+        search = Search(tuple(gpus), replace(wanted, partial=False, cpu=False), host_free)
+        for candidate in group:
+            for choice in on_gpus(search, candidate):
+                own = [search.rejected] if search.rejected else []
+                return [replace(choice, rejected=_nearest([*own, *failed]))]
+        if search.rejected is not None:
+            failed.append(search.rejected)
+    return []
+
+
+def _nearest(rejected: Iterable[Rejected]) -> Rejected | None:
+    """What lacks least."""
+    return min(rejected, key=lambda one: one.lacks, default=None)
+
+
+def _with_speed(choice: Choice, gpus: Sequence[GpuBudget], host_bandwidth: int) -> Choice:
+    speed = token_rate(choice.candidate.facts, choice.estimate, gpus, host_bandwidth)
+    return replace(choice, speed=speed)
+
+
+def _by_size(ordered: Sequence[Candidate]) -> list[list[Candidate]]:
+    """The candidates of each size, the smallest size first."""
+    sizes: dict[str, list[Candidate]] = {}
+    for candidate in ordered:
+        sizes.setdefault(candidate.size, []).append(candidate)
+    return sorted(sizes.values(), key=lambda group: group[0].facts.parameters)
 
 
 def candidates_of(family: Family) -> list[Candidate]:
@@ -145,10 +205,7 @@ def _left_over(
     host_free: int | None,
     host_bandwidth: int,
 ) -> list[Choice]:
-    sizes: dict[str, list[Candidate]] = {}
-    for candidate in candidates:
-        sizes.setdefault(candidate.size, []).append(candidate)
-    for group in sorted(sizes.values(), key=lambda group: group[0].facts.parameters):
+    for group in _by_size(candidates):
         choice = choose(group, gpus, wanted, host_free=host_free, host_bandwidth=host_bandwidth)
         if choice is not None:
             return [choice]

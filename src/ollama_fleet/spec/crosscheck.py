@@ -9,10 +9,11 @@ from typing import Any
 from ollama_fleet.spec import parameters, variables
 from ollama_fleet.spec.addresses import DEFAULT_LISTEN, LOCAL, IPNetwork, Listen
 from ollama_fleet.spec.errors import KeyPath, Position, SpecError, SpecErrors, Wrong, show
-from ollama_fleet.spec.hosts import requests_of, variants_of
+from ollama_fleet.spec.hosts import requests_of
 from ollama_fleet.spec.merge import Merged
+from ollama_fleet.spec.model import ModelSettings
 from ollama_fleet.spec.model_request import ModelRequest
-from ollama_fleet.spec.names import CPU, canonical_model, is_file_base, pick_base
+from ollama_fleet.spec.names import AUTO, CPU, canonical_model, is_file_base
 from ollama_fleet.spec.reading import Reading
 from ollama_fleet.spec.secret import SecretReference
 from ollama_fleet.spec.values import ReleaseVersion
@@ -65,8 +66,8 @@ def check_models(reading: Reading) -> None:
     seen: dict[str, str] = {}
     bases = {
         canonical_model(base)
-        for name, model in reading.models.items()
-        for base in (model.from_, *variants_of(reading, name).values())
+        for name in reading.models
+        for base in reading.forms(name).bases(sized=_sized(reading, name))
         if not is_file_base(base)
     }
     for name in reading.models:
@@ -79,31 +80,49 @@ def check_models(reading: Reading) -> None:
                 ("models", name), message, f"give it a name of its own, such as my-{_stem(name)}", key=True
             )
         seen.setdefault(full, name)
-        _check_quantizations(reading, name)
+        _check_forms(reading, name)
+
+
+def _said(reading: Reading, name: str) -> list[tuple[KeyPath, ModelSettings]]:
+    """Every place that says something of a model: the model itself, its kinds of devices, and hosts."""
+    model = reading.models[name]
+    said: list[tuple[KeyPath, ModelSettings | None]] = [(("models", name), model)]
+    said += [(("models", name, "per_gpu", kind), found) for kind, found in (model.per_gpu or {}).items()]
+    said += [
+        (("hosts", at, "models", name), (host.models or {}).get(name)) for at, host in reading.hosts.items()
+    ]
+    return [(path, settings) for path, settings in said if settings is not None]
+
+
+def _sized(reading: Reading, name: str) -> bool:
+    """Whether a size in a family is said of a model anywhere."""
+    return any(settings.size is not None for _, settings in _said(reading, name))
 
 
 def _stem(name: str) -> str:
     return name.rpartition("/")[2].partition(":")[0]
 
 
-def _check_quantizations(reading: Reading, name: str) -> None:
-    model, variants = reading.models[name], variants_of(reading, name)
-    said: list[tuple[KeyPath, Any]] = [(("models", name, "quantization"), model.quantization)]
-    for kind, settings in (model.per_gpu or {}).items():
-        if settings is not None:
-            said.append((("models", name, "per_gpu", kind, "quantization"), settings.quantization))
-    for host_name, host in reading.hosts.items():
-        own = (host.models or {}).get(name)
-        if own is not None:
-            said.append((("hosts", host_name, "models", name, "quantization"), own.quantization))
-    for path, quantization in said:
-        if quantization is None or quantization == "auto":
+def _check_forms(reading: Reading, name: str) -> None:
+    """Sizes and quantizations that lead nowhere."""
+    forms, said = reading.forms(name), _said(reading, name)
+    every = forms.sizes(None)
+    if any(settings.size is not None for _, settings in said):
+        # Which of them it is depends on the host; there the request is checked as a whole.
+        every.update(forms.published.sizes(forms.from_))
+    for path, settings in said:
+        try:
+            forms.sizes(settings.size)
+        except Wrong as wrong:
+            reading.add((*path, "size"), wrong.message, wrong.hint)
+        quantization = settings.quantization
+        if quantization is None or quantization == AUTO:
             continue
         for word in (quantization,) if isinstance(quantization, str) else quantization:
             try:
-                pick_base(model.from_, word, variants)
+                forms.candidates(every, word)
             except Wrong as wrong:
-                reading.add(path, wrong.message, wrong.hint)
+                reading.add((*path, "quantization"), wrong.message, wrong.hint)
 
 
 def check_host(reading: Reading, name: str, merged: Merged) -> None:

@@ -259,6 +259,7 @@ Base = Annotated[str, PlainValidator(names.parse_base), _schema("string", minLen
 Quantization = Annotated[
     str | tuple[str, ...], PlainValidator(_quantization), WithJsonSchema(_QUANTIZATION_SCHEMA)
 ]
+Size = Annotated[str, PlainValidator(names.parse_size_tag), _schema("string", "^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Context = Annotated[
     int,
     PlainValidator(_integer(4, LARGEST_CONTEXT, "num_ctx counts tokens, such as 8192")),

@@ -11,7 +11,8 @@ from ollama_fleet.spec.crosscheck import check_host, check_hosts, check_models, 
 from ollama_fleet.spec.errors import SpecError, SpecErrors, did_you_mean, show
 from ollama_fleet.spec.hosts import HostSpec, build_host, merge_host
 from ollama_fleet.spec.merge import Merged
-from ollama_fleet.spec.reading import Published, Reading, nothing_published, read
+from ollama_fleet.spec.published import NOTHING_PUBLISHED, Published
+from ollama_fleet.spec.reading import Reading, read
 from ollama_fleet.spec.yaml_source import Data, Document, load_document, parse_document
 
 
@@ -43,7 +44,7 @@ class Fleet:
         cls,
         path: str | Path,
         gpu_names: Collection[str] | None = None,
-        published: Published = nothing_published,
+        published: Published = NOTHING_PUBLISHED,
     ) -> Fleet:
         """Read a fleet file.
 
@@ -60,7 +61,7 @@ class Fleet:
         *,
         file: str = "fleet.yaml",
         folder: str | Path = ".",
-        published: Published = nothing_published,
+        published: Published = NOTHING_PUBLISHED,
     ) -> Fleet:
         """The fleet out of a text, as ``load``; ``file`` is what messages call it."""
         content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text

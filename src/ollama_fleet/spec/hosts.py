@@ -180,8 +180,8 @@ def _request(reading: Reading, host: str, name: str, place: KeyPath) -> ModelReq
         from_=model.from_,
         asked_at=origin_of(reading.document, place),
         _document=reading.document,
-        _variants=variants_of(reading, name),
-        _model=Layer(("models", name), written(model, {"variants", "per_gpu", "size"})),
+        _forms=reading.forms(name),
+        _model=Layer(("models", name), written(model, {"variants", "per_gpu"})),
         _per_gpu={
             kind: Layer(("models", name, "per_gpu", kind), written(settings))
             for kind, settings in per_gpu
@@ -189,12 +189,3 @@ def _request(reading: Reading, host: str, name: str, place: KeyPath) -> ModelReq
         },
         _host=Layer(("hosts", host, "models", name), {} if own is None else written(own)),
     )
-
-
-def variants_of(reading: Reading, model: str) -> dict[str, str]:
-    """Where quantizations of a model are found: what the catalogue knows of its base, then its own variants."""
-    section = reading.models[model]
-    own = {name: base for name, base in (section.variants or {}).items() if base is not None}
-    said = {name.casefold() for name in own}
-    published = reading.published(section.from_)
-    return {**{name: base for name, base in published.items() if name.casefold() not in said}, **own}

@@ -43,7 +43,6 @@ NOT_YET = (
     Later((*SETTINGS, ""), "access"),
     Later((*SETTINGS, ""), "rollout"),
     Later(MODEL, "expect"),
-    Later(("models.*",), "size", hint="write the size in from, such as qwen3:8b"),
     Later(("registries.*",), "ca"),
     Later(("registries.*",), "proxy"),
     Later(("",), "prune", enum=(True,), hint="write report"),

@@ -99,6 +99,11 @@ class Expect(Section):
 class ModelSettings(Section):
     """How a model is served: what `per_gpu` and a host may set otherwise than the model itself."""
 
+    size: fields.Size | None = Field(
+        None,
+        description="Which size of the family in `from`, such as 32b; `auto` for the largest that fits wholly on the "
+        "GPUs (with `quantization: auto` size and quantization are weighed against each other).",
+    )
     quantization: fields.Quantization | None = Field(
         None,
         description="Which quantization, such as q4_K_M: one of the model's `variants`, of its family, or that of "
@@ -141,9 +146,6 @@ class Model(ModelSettings):
         alias="from",
         description="The base: a name such as deepseek-r1:32b or hf.co/ORG/NAME:Q4_K_M, or a GGUF file "
         "(./NAME.gguf beside this file).",
-    )
-    size: Annotated[str, WithJsonSchema({"type": "string"})] | None = Field(
-        None, description="Size within a family."
     )
     variants: dict[fields.QuantizationKey, fields.Base | None] | None = Field(
         None, description="Where quantizations of this model are found: IQ3_M: hf.co/ORG/NAME:IQ3_M."

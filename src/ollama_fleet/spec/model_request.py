@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from ollama_fleet.spec.errors import KeyPath, SpecError, SpecErrors, Wrong, counted
+from ollama_fleet.spec.forms import Candidate, Forms
 from ollama_fleet.spec.merge import Layer, Merged, Origin, leaves, merge, nested
-from ollama_fleet.spec.names import CPU, is_file_base, pick_base
+from ollama_fleet.spec.names import AUTO, CPU
 from ollama_fleet.spec.parameters import ParameterValue
 from ollama_fleet.spec.values import Duration
 from ollama_fleet.spec.yaml_source import Document
@@ -18,23 +19,11 @@ DEFAULT_TEMPLATE = "default"
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """One form of a model: ``quantization`` as asked for (``None``: that of ``from``), and what it is made from."""
-
-    quantization: str | None
-    base: str
-
-    @property
-    def is_file(self) -> bool:
-        """Whether ``base`` is a GGUF file of the machine that deploys; else a name in a registry."""
-        return is_file_base(self.base)
-
-
-@dataclass(frozen=True, slots=True)
 class ResolvedModel:
     """A model for given devices, with nothing left to the ladders.
 
-    - ``candidates`` are the forms to choose among: one, or several for ``quantization: auto`` and lists.
+    - ``candidates`` are the forms to choose among: one, or several for ``quantization: auto``, lists and
+      ``size: auto``.
     - ``ordered``: the candidates stand in the user's order of preference; else the planner has its own.
     - ``num_gpu`` is ``None`` where the engine is to choose, ``"auto"`` where the planner is.
     - ``num_ctx_min`` is the least context to take where ``num_ctx`` does not fit.
@@ -60,6 +49,11 @@ class ResolvedModel:
     remarks: tuple[str, ...] = ()
 
     @property
+    def size_open(self) -> bool:
+        """Whether the planner chooses among sizes of a family."""
+        return len({candidate.size for candidate in self.candidates}) > 1
+
+    @property
     def left_open(self) -> bool:
         """Whether something is left for the planner to choose."""
         return len(self.candidates) > 1 or self.num_gpu == "auto" or self.num_ctx_min < self.num_ctx
@@ -76,7 +70,7 @@ class ModelRequest:
     from_: str
     asked_at: Origin
     _document: Document = field(repr=False)
-    _variants: Mapping[str, str] = field(repr=False)
+    _forms: Forms = field(repr=False)
     _model: Layer = field(repr=False)
     _per_gpu: Mapping[str, Layer] = field(repr=False)
     _host: Layer = field(repr=False)
@@ -102,11 +96,16 @@ class ModelRequest:
         quantization = settings.get("quantization")
         problems: list[SpecError] = []
         candidates: tuple[Candidate, ...] = ()
+        key = "size"
         try:
-            candidates = self._candidates(quantization)
+            sizes = self._forms.sizes(settings.get("size"))
+            key = "quantization"
+            candidates = self._forms.candidates(sizes, quantization)
+            key = "num_gpu"
+            if settings.get("size") == AUTO and settings.get("num_gpu", AUTO) not in (0, AUTO, "engine"):
+                raise Wrong("a number of layers is that of one size", "write num_gpu: auto, or a size")
         except Wrong as wrong:
-            path = merged.sources[("quantization",)]
-            problems.append(self._document.error(path, wrong.message, wrong.hint))
+            problems.append(self._document.error(merged.sources[(key,)], wrong.message, wrong.hint))
         if "num_ctx" not in settings:
             problems.append(self._no_context(kinds))
         if problems:
@@ -129,16 +128,6 @@ class ModelRequest:
             origin=merged.origins(self._document),
             remarks=tuple(remarks),
         )
-
-    def _candidates(self, quantization: str | tuple[str, ...] | None) -> tuple[Candidate, ...]:
-        """The forms that a quantization, a list of them or `auto` allows. Raises Wrong."""
-        if quantization is None:
-            return (Candidate(None, self.from_),)
-        if quantization == "auto":
-            every = tuple(Candidate(name, base) for name, base in self._variants.items())
-            return every or (Candidate(None, self.from_),)
-        wanted = (quantization,) if isinstance(quantization, str) else quantization
-        return tuple(Candidate(name, pick_base(self.from_, name, self._variants)) for name in wanted)
 
     def _ladder(self, kinds: Sequence[str]) -> tuple[Merged, list[str]]:
         distinct = list(dict.fromkeys(kinds)) or [CPU]

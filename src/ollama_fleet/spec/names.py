@@ -19,6 +19,9 @@ _MODEL_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 _NAMESPACE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}")
 _HOST_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349}")
 
+AUTO = "auto"
+"""Leaves a size or a quantisation to the planner."""
+
 CPU = "cpu"
 """The device kind of a host without a GPU, as ``per_gpu`` may name it."""
 
@@ -207,6 +210,13 @@ def parse_quantization(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", value):
         raise Wrong(f"{show(value)} is no quantization", "write one such as q4_K_M or IQ3_M")
     return value
+
+
+def parse_size_tag(value: object) -> str:
+    """The size of a model within its family, as its tag has it, or `auto`."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", value):
+        raise Wrong(f"{show(value)} is no size", "write one such as 32b, or auto")
+    return value.casefold()
 
 
 def pick_base(from_: str, quantization: str, variants: Mapping[str, str]) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
 from ollama_fleet.spec.errors import KeyPath, SpecError, Wrong, WrongParts, did_you_mean, show
+from ollama_fleet.spec.forms import Forms
 from ollama_fleet.spec.later import refusals
 from ollama_fleet.spec.model import Defaults, FleetFile, Group, Host, Model, Registry, Release, Section
+from ollama_fleet.spec.published import NOTHING_PUBLISHED, Published
 from ollama_fleet.spec.yaml_source import Data, Document
 
 S = TypeVar("S", bound=Section)
@@ -53,15 +55,6 @@ _EXPECTED = {
 }
 
 
-Published = Callable[[str], Mapping[str, str]]
-"""A catalogue of families: from the name of a base to the bases of the same model by quantisation."""
-
-
-def nothing_published(_: str) -> Mapping[str, str]:
-    """The catalogue that knows no family."""
-    return {}
-
-
 @dataclass(slots=True)
 class Reading:
     """The sections of a file that could be read, and what is wrong with the others."""
@@ -74,8 +67,9 @@ class Reading:
     hosts: dict[str, Host] = field(default_factory=dict)
     registries: dict[str, Registry] = field(default_factory=dict)
     prune: bool | str = "report"
-    published: Published = nothing_published
+    published: Published = NOTHING_PUBLISHED
     errors: list[SpecError] = field(default_factory=list)
+    _forms: dict[str, Forms] = field(default_factory=dict)
     _guesses: int = 0
     _wrong: set[KeyPath] = field(default_factory=set)
     _above_wrong: set[KeyPath] = field(default_factory=set)
@@ -94,6 +88,14 @@ class Reading:
         """Whether a mistake was told at a place or above it, so that it need not be told again."""
         return any(path[:length] in self._wrong for length in range(len(path) + 1))
 
+    def forms(self, model: str) -> Forms:
+        """The forms that a model can have."""
+        if model not in self._forms:
+            section = self.models[model]
+            own = {name: base for name, base in (section.variants or {}).items() if base is not None}
+            self._forms[model] = Forms.of(section.from_, own, self.published)
+        return self._forms[model]
+
     def guess(self, word: str, candidates: Iterable[str]) -> str | None:
         """A hint at the nearest word; not for ever, as looking for it among thousands takes milliseconds."""
         self._guesses += 1
@@ -110,7 +112,7 @@ class Reading:
         self._above_wrong.update(path[:length] for length in range(len(path)))
 
 
-def read(document: Document, published: Published = nothing_published) -> Reading:
+def read(document: Document, published: Published = NOTHING_PUBLISHED) -> Reading:
     """Read every section; what is wrong is in ``errors`` and its section is left out."""
     reading = Reading(document, published=published)
     for place, problem in document.problems:

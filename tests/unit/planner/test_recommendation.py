@@ -6,7 +6,7 @@ from ollama_fleet.artifacts.families import families
 from ollama_fleet.hardware.device import Device
 from ollama_fleet.planner.choice import Choice, Preferences
 from ollama_fleet.planner.memory import FitOptions, GpuBudget, budget_of_size, budgets_of, fit
-from ollama_fleet.planner.recommendation import choose_size, recommend
+from ollama_fleet.planner.recommendation import candidates_of, choose_size, recommend
 
 GIB = 2**30
 R1 = families()["deepseek-r1"]
@@ -88,7 +88,7 @@ def test_the_three_bit_32b_does_not_fit_16_gb_with_a_desktop_and_its_lack_is_tol
 
 def test_size_auto_is_the_first_recommendation() -> None:
     gpus = budgets_of([Device.declared("rtx-4090", 0)])
-    assert choose_size(gpus, R1, WANTED) == recommend(gpus, R1, WANTED)[0]
+    assert choose_size(gpus, candidates_of(R1), WANTED, weighed=True) == recommend(gpus, R1, WANTED)[0]
 
 
 def test_each_size_is_there_once_best_first() -> None:

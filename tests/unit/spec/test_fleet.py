@@ -10,7 +10,9 @@ import pytest
 
 from ollama_fleet.spec.errors import SpecErrors
 from ollama_fleet.spec.fleet import Fleet, load_fleet
-from ollama_fleet.spec.model_request import Candidate, ResolvedModel
+from ollama_fleet.spec.forms import Candidate
+from ollama_fleet.spec.model_request import ResolvedModel
+from ollama_fleet.spec.published import NothingPublished
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
 
@@ -111,6 +113,15 @@ def test_a_resolved_model(rack: Fleet) -> None:
 
 
 CATALOGUE = {"Q4_K_M": "r1:7b", "Q8_0": "r1:7b-q8_0", "F16": "r1:7b-fp16"}
+
+
+class Catalogue(NothingPublished):
+    """One model in three quantisations, whatever is asked."""
+
+    def quantizations(self, base: str) -> dict[str, str]:
+        return CATALOGUE
+
+
 OPEN = """\
 version: 1
 release: {version: 0.30.2}
@@ -130,7 +141,7 @@ hosts:
 
 
 def open_model(word: str, *kinds: str, host: str = "a") -> ResolvedModel:
-    fleet = Fleet.parse(OPEN.replace("WORD", word), published=lambda _: CATALOGUE)
+    fleet = Fleet.parse(OPEN.replace("WORD", word), published=Catalogue())
     return fleet.host(host).model("m").for_devices(kinds)
 
 

@@ -10,10 +10,23 @@ import pytest
 
 from ollama_fleet.spec.errors import SpecErrors
 from ollama_fleet.spec.fleet import Fleet
+from ollama_fleet.spec.published import NothingPublished, PublishedSize
 from ollama_fleet.spec.schema import json_schema
 from ollama_fleet.spec.yaml_source import parse_document
 
 GPUS = ("rtx-4090", "rtx-3090", "rtx-4060-ti-16gb")
+
+
+class Catalogue(NothingPublished):
+    """A family of two sizes."""
+
+    families = ("r1",)
+
+    def sizes(self, family: str) -> dict[str, PublishedSize]:
+        if family != "r1":
+            return {}
+        large = {"Q4_K_M": "r1:32b", "Q8_0": "r1:32b-q8_0"}
+        return {"7b": PublishedSize("r1:7b", {"Q4_K_M": "r1:7b"}), "32b": PublishedSize("r1:32b", large)}
 
 
 @dataclass(frozen=True)
@@ -48,7 +61,7 @@ def test_the_table_is_whole() -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_message(file: WrongFile) -> None:
     with pytest.raises(SpecErrors) as caught:
-        Fleet.parse(file.text, GPUS, file="f")
+        Fleet.parse(file.text, GPUS, file="f", published=Catalogue())
 
     told = [str(error) for error in caught.value.errors]
     told = [line.removeprefix("f: ") if line.startswith("f: ") else line.removeprefix("f:") for line in told]
