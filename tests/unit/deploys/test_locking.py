@@ -19,6 +19,7 @@ from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.deploys.locking import make_lock, needs_of
 from ollama_fleet.deploys.source import published
 from ollama_fleet.hardware.catalogue import catalogue
+from ollama_fleet.planner.choice import USUAL
 from ollama_fleet.planner.host_decisions import declared_devices, host_decisions
 from ollama_fleet.spec.fleet import Fleet
 from unit.artifacts.gguf_files import TINY_LLAMA, shape_metadata, shape_tensors, write_model
@@ -50,14 +51,14 @@ def test_a_host_with_declared_gpus_needs_what_is_decided_for_these() -> None:
     assert list(needs.bases) == [R1["Q4_K_M"], R1["Q8_0"]]
 
 
-def test_a_host_that_alone_knows_its_gpus_may_need_all() -> None:
+def test_a_host_that_alone_knows_its_gpus_may_need_all_that_may_be_chosen() -> None:
     few = {"quantization": ["Q4_K_M", "Q8_0"], "per_gpu": {"rtx-3090": {"quantization": "IQ3_M"}}}
     models = {"m": {**AUTO["m"], **few, "variants": {"IQ3_M": "hf.co/o/n:IQ3_M"}}}
     needs = needs_of(fleet_of(models, {"who-knows": {"models": ["m"]}}), Lock())
     of_all = needs_of(fleet_of(AUTO, {"who-knows": {"models": ["m"]}}), Lock())
 
     assert set(needs.bases) == {R1["Q4_K_M"], R1["Q8_0"], "hf.co/o/n:IQ3_M"}
-    assert set(of_all.bases) == set(R1.values())
+    assert set(of_all.bases) == {R1[name] for name in USUAL}
 
 
 @pytest.mark.parametrize(
