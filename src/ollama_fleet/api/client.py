@@ -70,6 +70,7 @@ class Ollama:
 
     def __init__(self, host: str, port: int, opener: Opener, *, timeout: float = ANSWER_TIMEOUT) -> None:
         self._httpx = import_httpx()
+        self.port = port
         address = f"[{host}]" if ":" in host else host
         self._client: httpx.Client = self._httpx.Client(
             base_url=f"http://{address}:{port}",

@@ -12,26 +12,31 @@ from ollama_fleet.api.client import Ollama
 from ollama_fleet.api.errors import ApiError
 from ollama_fleet.api.through import STARTING, is_connected
 from ollama_fleet.operations.context import StepFailed
-from ollama_fleet.planner.layout import Scope
+from ollama_fleet.planner.layout import Layout, Scope
 
 ASK_EVERY = 2.0
 """Seconds between two looks at the service while its server does not answer."""
 BETWEEN_TRIES = 0.2
 """Seconds."""
 ENOUGH_RESTARTS = 2
+_SEEN = "ollama_fleet.listener"
+"""The port on which this run has seen the service's own process listen."""
 LOST = "the connection to the host broke off; run again to go on from here"
 
 
 def wait_until_ready(at: Host, server: Ollama, scope: Scope, seconds: float = STARTING) -> str:
-    """Return the version as soon as the server answers.
+    """Return the version as soon as the service's own process answers.
 
     Raises:
-        StepFailed: it does not stay up, does not answer within `seconds`, or the host is gone.
+        StepFailed: it does not stay up, does not answer within `seconds`, somebody else has the port, or the host
+            is gone.
     """
     begin = asked = time.monotonic()
     while True:
         try:
-            return server.version()
+            version = server.version()
+            _check_listener(at, server.port, scope)
+            return version
         except ApiError as error:
             now = time.monotonic()
             if not is_connected(at):
@@ -43,6 +48,55 @@ def wait_until_ready(at: Host, server: Ollama, scope: Scope, seconds: float = ST
             if now >= begin + seconds:
                 raise StepFailed(f"no answer within {seconds:.0f} s after the start: {error}") from error
             time.sleep(BETWEEN_TRIES)
+
+
+def expect_another_process(at: Host) -> None:
+    """Forget who was seen to listen: the service is about to be started anew."""
+    at.connector_data.pop(_SEEN, None)
+
+
+def _check_listener(at: Host, port: int, scope: Scope) -> None:
+    """Make sure that it is the service's process that listens, and not another Ollama that happens to be there."""
+    if at.connector_data.get(_SEEN) == port:
+        return
+    try:
+        told, output = at.run_shell_command(
+            StringCommand(_listener(port, scope)), _sudo=bool(at.data.get("_sudo")), _timeout=20
+        )
+    except (OSError, SSHException, EOFError):
+        return
+    answer = output.stdout_lines[-1].strip() if told and output.stdout_lines else ""
+    if answer.startswith("other"):
+        who = answer.removeprefix("other").strip() or "a process of another user"
+        raise StepFailed(
+            f"port {port} is held by {who}, not by ollama.service; stop that, or set another listen"
+        )
+    if answer == "ours":
+        at.connector_data[_SEEN] = port
+
+
+def _listener(port: int, scope: Scope) -> str:
+    """Shell that prints `ours`, or `other` with who it is; the kernel's tables name sockets in hexadecimal."""
+    user = "--user " if scope == "user" else ""
+    state = Layout.of(scope).state.replace("~", '"$HOME"')
+    return f"""
+XDG_RUNTIME_DIR=${{XDG_RUNTIME_DIR:-/run/user/$(id -u)}}; export XDG_RUNTIME_DIR
+main=$(systemctl {user}show ollama.service -p MainPID --value 2>/dev/null)
+[ "${{main:-0}}" -gt 0 ] || main=$(cat {state}/server.pid 2>/dev/null)
+sockets=$(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null |
+  sed -nE 's/^ *[0-9]+: [0-9A-F]+:{port:04X} [0-9A-F:]+ 0A( +[^ ]+){{5}} +([0-9]+).*/\\2/p')
+[ -n "$sockets" ] || exit 0
+holds() {{ for socket in $sockets; do
+  ls -l "/proc/$1/fd" 2>/dev/null | grep -q "socket:.$socket]" && return 0; done; return 1; }}
+if [ "${{main:-0}}" -gt 0 ] && holds "$main"; then echo ours; exit 0; fi
+for directory in /proc/[0-9]*; do
+  pid=${{directory#/proc/}}
+  if holds "$pid"; then
+    echo "other $(cat "$directory/comm") (process $pid, $(sed -n 's/^.*:.*\\///p' "$directory/cgroup" | tail -n 1))"
+    exit 0
+  fi
+done
+echo other"""
 
 
 def _why_down(at: Host, scope: Scope) -> str | None:

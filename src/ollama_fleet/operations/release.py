@@ -13,7 +13,7 @@ from pyinfra.context import host
 
 from ollama_fleet.operations.context import StepFailed, look, mark_changed, step
 from ollama_fleet.operations.download import archive_path, fetch
-from ollama_fleet.operations.shell import script, switch_link
+from ollama_fleet.operations.shell import restart_is_due, script, switch_link
 from ollama_fleet.planner.items.release import Archive, WantedRelease
 from ollama_fleet.planner.layout import Layout, Scope
 from ollama_fleet.planner.state import HostState
@@ -69,7 +69,7 @@ def release(
                 yield script(_fetch(archive, place, state))
             else:
                 yield from _send(archive, place)
-        yield script(*_unpack(wanted, downloads))
+        yield script(*_unpack(wanted, state, downloads))
     yield script(*_switch(wanted, state))
 
 
@@ -128,7 +128,7 @@ def _send(archive: Archive, place: str) -> Generator[FunctionCommand | FileUploa
     yield FileUploadCommand(str(archive_path(archive)), place)
 
 
-def _unpack(wanted: WantedRelease, downloads: str) -> list[str]:
+def _unpack(wanted: WantedRelease, state: HostState, downloads: str) -> list[str]:
     directory = f"{wanted.layout.releases}/{wanted.version}"
     new, old = quote(f"{directory}.new"), quote(f"{directory}.old")
     lines = [f"rm -rf {new} {old}", f"mkdir -p {new}"]
@@ -144,6 +144,7 @@ def _unpack(wanted: WantedRelease, downloads: str) -> list[str]:
         *lines,
         f"[ -x {new}/bin/ollama ] || {{ echo 'the archives hold no bin/ollama' >&2; rm -rf {new}; exit 1; }}",
         f'echo "{wanted.stamp("")}$({evidence(new)})" >{new}/{STAMP}',
+        *([restart_is_due(wanted.layout)] if wanted.version in state.release.versions else []),
         f"[ ! -e {quote(directory)} ] || mv -T {quote(directory)} {old}",
         f"mv -T {new} {quote(directory)}",
         f"rm -rf {old} {quote(downloads)}",
@@ -152,7 +153,7 @@ def _unpack(wanted: WantedRelease, downloads: str) -> list[str]:
 
 def _switch(wanted: WantedRelease, state: HostState) -> list[str]:
     layout: Layout = wanted.layout
-    lines = []
+    lines = [restart_is_due(layout)]
     current = state.release.current
     if current is not None and current != wanted.version and current in state.release.versions:
         lines.append(switch_link(f"{layout.releases}/previous", current))

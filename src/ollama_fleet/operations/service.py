@@ -11,7 +11,8 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from ollama_fleet.operations.context import look, mark_changed
-from ollama_fleet.operations.shell import script
+from ollama_fleet.operations.readiness import expect_another_process
+from ollama_fleet.operations.shell import restart_is_due, script
 from ollama_fleet.planner.items.service import WantedService, manager_of
 from ollama_fleet.planner.layout import Layout, Scope
 from ollama_fleet.planner.state import HostState
@@ -45,6 +46,7 @@ def service(
         host.noop("service ollama is enabled and running")
         return
     mark_changed(host)
+    expect_another_process(host)
     if wanted.manager == "supervisor":
         yield script(*_supervised(layout))
     else:
@@ -66,17 +68,20 @@ def _systemd(wanted: WantedService, state: HostState) -> list[str]:
     if state.service.load == "masked" or state.service.enabled.startswith("masked"):
         # A mask in /etc has been replaced by the unit file; this takes away one in /run.
         lines.append(f"{systemctl} unmask --runtime --quiet ollama.service")
+    restart = wanted.needs_restart(state)
     lines += [
+        *([restart_is_due(wanted.layout)] if restart else []),
         f"{systemctl} daemon-reload",
         f"{systemctl} enable --quiet ollama.service",
     ]
-    if wanted.needs_restart(state):
+    if restart:
         if user:
             # A script kept it running while the account had no systemd; the two would fight for the port.
             lines += _end_supervised(wanted.layout)
         lines += [
             f"{systemctl} reset-failed ollama.service 2>/dev/null || true",
             f"{systemctl} restart ollama.service",
+            f"rm -f {quote(wanted.layout.restart_due)}",
         ]
     return lines
 
@@ -85,6 +90,7 @@ def _supervised(layout: Layout) -> list[str]:
     return [
         *_end_supervised(layout),
         f"setsid /bin/sh {quote(layout.supervisor)} >>server.log 2>&1 </dev/null &",
+        f"rm -f {quote(layout.restart_due)}",
     ]
 
 

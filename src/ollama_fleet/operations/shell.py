@@ -8,6 +8,8 @@ from shlex import quote
 
 from pyinfra.api.command import StringCommand
 
+from ollama_fleet.planner.layout import Layout
+
 
 def script(*lines: str) -> StringCommand:
     """One command that stops at the first line that fails; what it makes others may read, whatever root's umask."""
@@ -35,6 +37,11 @@ def write_secret_file(path: str, content: bytes, *, mode: int, owner: str, group
         "printf %s  | base64", "base64"
     )
     return StringCommand("set -e\n" + lines, _stdin=base64.b64encode(content).decode())
+
+
+def restart_is_due(layout: Layout) -> str:
+    """Note on the host, before the server's files change, that it must be restarted whatever becomes of this run."""
+    return f"mkdir -p {quote(layout.state)} && : >{quote(layout.restart_due)}"
 
 
 def switch_link(path: str, target: str) -> str:

@@ -114,6 +114,11 @@ class Layout:
         return f"{self.state}/supervise.sh"
 
     @property
+    def restart_due(self) -> str:
+        """There from the moment that something the server runs is replaced until the server has been restarted."""
+        return f"{self.state}/restart-due"
+
+    @property
     def firewall_script(self) -> str:
         """nftables rules of ours, loaded at boot."""
         return f"{self.state}/firewall.sh"

@@ -73,6 +73,8 @@ class InstalledVersion:
     """The line written when it was unpacked; empty where that never finished."""
     evidence: str | None
     """What identifies the files, computed from what is there now; only for the version in use."""
+    size: int = 0
+    """Bytes on disk; only for versions that are not in use."""
 
 
 @dataclass(frozen=True, slots=True)

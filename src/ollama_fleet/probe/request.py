@@ -26,6 +26,7 @@ class ProbeRequest:
             layout.service_home,
             f"{layout.service_home}/.ollama",
             layout.environment,
+            layout.restart_due,
             *self.contents(),
         ]
         found: dict[str, None] = {}

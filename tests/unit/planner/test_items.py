@@ -190,6 +190,8 @@ def test_somebody_elses_installation_is_adopted_only_at_the_wanted_version() -> 
     assert aspects(RELEASE.differences(other)) == ["version", "in use", "command"]
 
 
+NOTE = FileState("file", 0o644, "root", "root")
+
 # -- service ---------------------------------------------------------------------------------------
 
 
@@ -210,6 +212,10 @@ def service(**changed: object) -> HostState:
         (service(runs_as="root"), ["runs as"], True),
         (service(environment={"OLLAMA_HOST": "127.0.0.1:1"}), ["OLLAMA_HOST in effect"], True),
         (service(environment={}), ["OLLAMA_HOST in effect"], True),
+        (service(program="/opt/ollama/0.24.0/bin/ollama"), [], False),
+        (service(program="/opt/ollama/0.24.0.old/bin/ollama (deleted)"), ["program"], True),
+        # A run has replaced what the server runs, and was killed before it could restart it.
+        (replace(service(), files={SYSTEM.restart_due: NOTE}), ["restart"], True),
     ],
 )
 def test_service(state: HostState, found: list[str], restarts: bool) -> None:

@@ -53,8 +53,9 @@ def test_environment_of_the_process() -> None:
         "plain EMPTY=",
         "hashed TOKEN 12ab",
     ]
-    service, _ = parse([*SHOWN, "runs_as ollama", *environ])
+    service, _ = parse([*SHOWN, "runs_as ollama", "program /opt/a b (deleted)", *environ])
     assert service.runs_as == "ollama"
+    assert service.program == "/opt/a b (deleted)"
     assert service.environment == {"OLLAMA_HOST": "[::]:11434", "A": "b=c d", "EMPTY": ""}
     assert service.environment_hashes == {"TOKEN": "12ab"}
 

@@ -15,6 +15,9 @@ from ollama_fleet.planner.state import HostState, Platform
 
 Manager = Literal["systemd", "systemd-user", "supervisor"]
 
+DELETED = " (deleted)"
+"""What the kernel adds to the name of a program whose file is gone, or has been replaced by another."""
+
 
 def manager_of(platform: Platform, layout: Layout) -> Manager:
     """Who keeps the server running: the system's systemd, the account's, or a script of ours.
@@ -70,6 +73,19 @@ class WantedService:
         found += compare("running", "active", there.active)
         if there.active == "active" and there.runs_as:
             found += compare("runs as", self.layout.service_user, there.runs_as)
+        found += self._of_process(state)
+        return found
+
+    def _of_process(self, state: HostState) -> list[Difference]:
+        there = state.service
+        found: list[Difference] = []
+        replaced = there.active == "active" and there.program.endswith(DELETED)
+        if replaced and not self.restart_because:
+            found.append(
+                Difference("program", "as on disk", f"{there.program.removesuffix(DELETED)} of before")
+            )
+        elif self.layout.restart_due in state.files and not self.restart_because:
+            found.append(Difference("restart", "done", "still due, a run was cut off before it"))
         if there.active == "active" and there.environment is not None:
             for key, value in self.environment.items():
                 if there.environment_hashes.get(key) != _hash(value):

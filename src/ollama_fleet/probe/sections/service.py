@@ -50,7 +50,7 @@ if [ -n "$supervised" ] && grep -aq 'bin/ollama.serve' "/proc/$supervised/cmdlin
   echo "supervised $supervised"
   [ "${{pid:-0}}" -gt 0 ] || pid=$supervised
 fi
-[ "${{pid:-0}}" -gt 0 ] && echo "runs_as $(stat -c %U "/proc/$pid")"
+[ "${{pid:-0}}" -gt 0 ] && echo "runs_as $(stat -c %U "/proc/$pid")" && echo "program $(readlink "/proc/$pid/exe")"
 [ "${{pid:-0}}" -gt 0 ] && [ -r "/proc/$pid/environ" ] && {{
   echo environment
   names=" $(sed -n 's/^\\([A-Za-z_][A-Za-z0-9_]*\\)=.*/\\1/p' {word(layout.environment)} 2>/dev/null | tr '\\n' ' ')"
@@ -73,7 +73,7 @@ def parse(lines: list[str]) -> tuple[ServiceState, dict[str, dict[str, str]]]:
     supervised = 0
     environment: dict[str, str] | None = None
     hashes: dict[str, str] = {}
-    runs_as = ""
+    runs_as = program = ""
     foreign: dict[str, str] = {}
     for line in [*lines, ""]:
         if line.startswith("supervised "):
@@ -88,6 +88,8 @@ def parse(lines: list[str]) -> tuple[ServiceState, dict[str, dict[str, str]]]:
             hashes[name] = digest
         elif line.startswith("runs_as "):
             runs_as = line.partition(" ")[2]
+        elif line.startswith("program "):
+            program = line.partition(" ")[2]
         elif line.startswith("foreign "):
             _, path, encoded = line.split(" ", 2)
             foreign[path] = base64.b64decode(encoded).decode(errors="replace")
@@ -109,6 +111,7 @@ def parse(lines: list[str]) -> tuple[ServiceState, dict[str, dict[str, str]]]:
         enabled=unit.get("UnitFileState", ""),
         pid=supervised if supervising else int(unit.get("MainPID", "0") or 0),
         runs_as=runs_as,
+        program=program,
         needs_reload=unit.get("NeedDaemonReload") == "yes",
         fragment=unit.get("FragmentPath", ""),
         foreign_drop_ins=foreign,
