@@ -16,6 +16,7 @@ from ollama_fleet.checks import reach
 from ollama_fleet.operations.context import StepFailed, just_loaded
 from ollama_fleet.operations.readiness import wait_until_ready
 from ollama_fleet.planner.host_plan import HostPlan
+from ollama_fleet.planner.items.prune import KIND as PRUNE
 from ollama_fleet.planner.state import HostState
 
 
@@ -40,6 +41,7 @@ def check(host: Host, plan: HostPlan, state: HostState, *, changed: bool) -> Ver
     failures = [
         f"{item.kind} {item.name} is still not right: {'; '.join(map(str, found))}"
         for item, found in plan.differences(state)
+        if item.kind != PRUNE  # comes after the proof
     ]
     seen = ""
     try:

@@ -101,6 +101,7 @@ def converge() -> None:
         models_dir=models_dir,
     )
     proof(name="Proof", source=source, spec=spec)
+    ollama.prune(name="Prune", wanted=plan.pruned, listen=listen, scope=scope, models_dir=models_dir)
 
 
 @operation()

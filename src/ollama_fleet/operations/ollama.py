@@ -4,8 +4,20 @@ from ollama_fleet.operations.account import account
 from ollama_fleet.operations.directory import directories
 from ollama_fleet.operations.host_lock import host_lock
 from ollama_fleet.operations.model import load, model, models
+from ollama_fleet.operations.prune import prune
 from ollama_fleet.operations.release import release
 from ollama_fleet.operations.service import service
 from ollama_fleet.operations.text_file import files
 
-__all__ = ["account", "directories", "files", "host_lock", "load", "model", "models", "release", "service"]
+__all__ = [
+    "account",
+    "directories",
+    "files",
+    "host_lock",
+    "load",
+    "model",
+    "models",
+    "prune",
+    "release",
+    "service",
+]

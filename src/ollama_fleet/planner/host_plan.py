@@ -19,11 +19,13 @@ from ollama_fleet.planner.items.account import WantedAccount
 from ollama_fleet.planner.items.directory import WantedDirectory
 from ollama_fleet.planner.items.firewall import ANYWHERE, WantedFirewall
 from ollama_fleet.planner.items.model import WantedBase, WantedImport, WantedLoaded, WantedModel
+from ollama_fleet.planner.items.prune import Pruned
 from ollama_fleet.planner.items.release import Archive, WantedRelease
 from ollama_fleet.planner.items.service import WantedService, manager_of
 from ollama_fleet.planner.items.text_file import WantedFile, WantedLine
 from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.placement import Placement, place
+from ollama_fleet.planner.prune import undeclared
 from ollama_fleet.planner.remarks import remarks
 from ollama_fleet.planner.render import RenderError, Templates
 from ollama_fleet.planner.state import HostState
@@ -51,6 +53,8 @@ class HostPlan:
     bases: tuple[WantedBase | WantedImport, ...]
     models: tuple[WantedModel, ...]
     loaded: tuple[WantedLoaded, ...]
+    pruned: tuple[Pruned, ...]
+    """What nobody declares any more and is to go, last of all."""
     placements: tuple[Placement, ...]
     address: str
     """What the server listens on."""
@@ -79,6 +83,7 @@ class HostPlan:
         yield from self.bases
         yield from self.models
         yield from self.loaded
+        yield from self.pruned
 
     def differences(self, state: HostState) -> list[tuple[Item, Sequence[Difference]]]:
         """The items in which a host in this state is not as wanted, and how."""
@@ -147,6 +152,7 @@ def _plan(
         secrets=secrets,
     )
     read_by_server: tuple[Item, ...] = (release, *files.of_server)
+    undeclared_there = undeclared(placements, release.version, lock, manager, state, layout)
     because = dict.fromkeys(item.kind for item in read_by_server if item.differences(state))
     firewall = _firewall(spec, state, layout)
     return HostPlan(
@@ -162,11 +168,12 @@ def _plan(
         bases=tuple(dict.fromkeys(placement.base for placement in placements)),
         models=tuple(placement.created for placement in placements),
         loaded=tuple(_loaded(spec, placement) for placement in placements if placement.preload),
+        pruned=undeclared_there if spec.prune is True else (),
         placements=placements,
         address=str(spec.listen.host),
         port=spec.listen.port,
         outside_address=_outside_address(spec),
-        told=tuple(remarks(spec, state, layout, firewall, placements)),
+        told=tuple(remarks(spec, state, layout, firewall, placements, undeclared_there)),
     )
 
 

@@ -92,9 +92,14 @@ def _base_of(chosen: Candidate, lock: Lock, insecure: frozenset[str]) -> WantedB
     )
 
 
+def import_name(path: str, sha256: str) -> ModelName:
+    """The name under which a GGUF file of the controller is imported: it carries the file's hash."""
+    stem = re.sub(r"[^A-Za-z0-9_.-]", "-", PurePosixPath(path).stem)[:60].lstrip(".-") or "model"
+    return ModelName.parse(f"{IMPORT_NAMESPACE}/{stem}:sha256-{sha256[:16]}")
+
+
 def _import_of(chosen: Candidate, locked: FileLock) -> WantedImport:
-    stem = re.sub(r"[^A-Za-z0-9_.-]", "-", PurePosixPath(chosen.base).stem)[:60].lstrip(".-") or "model"
-    name = ModelName.parse(f"{IMPORT_NAMESPACE}/{stem}:sha256-{locked.sha256[:16]}")
+    name = import_name(chosen.base, locked.sha256)
     return WantedImport(name, path=chosen.base, sha256=locked.sha256, size=locked.size)
 
 

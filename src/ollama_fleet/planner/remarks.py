@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from ollama_fleet.planner.items.firewall import WantedFirewall
 from ollama_fleet.planner.items.firewall.notes import notes
+from ollama_fleet.planner.items.prune import Pruned
 from ollama_fleet.planner.items.service import manager_of
 from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.placement import Placement
+from ollama_fleet.planner.prune import left_words
 from ollama_fleet.planner.state import HostState
 from ollama_fleet.spec.hosts import HostSpec
 
@@ -22,25 +24,18 @@ def remarks(
     layout: Layout,
     firewall: WantedFirewall | None,
     placements: Sequence[Placement],
+    undeclared: Sequence[Pruned],
 ) -> Iterator[str]:
     """Yield one line each."""
     yield from _firewall(spec, state, firewall)
     yield from _service(spec, state, layout)
-    if spec.prune == "report":
-        yield from _unasked(state, placements)
+    if spec.prune == "report" and (left := left_words(undeclared)):
+        yield left
     if state.device_error:
         yield f"the GPUs cannot be read: {state.device_error}"
     for placement in placements:
         for remark in (*placement.resolved.remarks, *placement.decision.remarks):
             yield f"{placement.resolved.name}: {remark}"
-
-
-def _unasked(state: HostState, placements: Sequence[Placement]) -> Iterator[str]:
-    """Models on the host that fleet.yaml does not ask for; they are left."""
-    asked = {name for placement in placements for name in (placement.base.model, placement.created.model)}
-    names = sorted(model.name.short for model in state.store.models if model.name not in asked)
-    if names:
-        yield f"not in fleet.yaml, and left: {', '.join(names)}"
 
 
 def _firewall(spec: HostSpec, state: HostState, wanted: WantedFirewall | None) -> Iterator[str]:

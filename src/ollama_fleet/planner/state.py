@@ -110,6 +110,8 @@ class ServiceState:
     pid: int = 0
     runs_as: str = ""
     """The user of the running process."""
+    program: str = ""
+    """The file that the process was started from; ` (deleted)` at its end where that one is gone."""
     needs_reload: bool = False
     fragment: str = ""
     foreign_drop_ins: Mapping[str, str] = field(default_factory=dict)

@@ -296,7 +296,7 @@ def _instances(value: object) -> int | str:
 def _prune(value: object) -> bool | str:
     if isinstance(value, bool) or value == "report":
         return "report" if value == "report" else bool(value)
-    raise Wrong(f"{show(value)} is not what stands here", "write report or false")
+    raise Wrong(f"{show(value)} is not what stands here", "write report, true or false")
 
 
 GRAMMAR = PlainValidator(_grammar)

@@ -27,7 +27,7 @@ class RegistrySpec:
 class Fleet:
     """All that a fleet file describes; hosts and groups in the order of the file.
 
-    ``folder`` is what relative paths of the file are relative to. ``prune`` is ``"report"`` or ``False``.
+    ``folder`` is what relative paths of the file are relative to. ``prune`` is ``"report"``, ``True`` or ``False``.
     """
 
     file: str

@@ -133,7 +133,7 @@ def build_host(reading: Reading, name: str, merged: Merged, folder: str) -> Host
         groups=groups_of(reading, name),
         models=requests_of(reading, name),
         origin=merged.origins(reading.document),
-        prune=reading.prune,
+        prune=settings.get("prune", reading.prune),
     )
 
 

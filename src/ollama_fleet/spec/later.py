@@ -45,7 +45,6 @@ NOT_YET = (
     Later(MODEL, "expect"),
     Later(("registries.*",), "ca"),
     Later(("registries.*",), "proxy"),
-    Later(("",), "prune", enum=(True,), hint="write report"),
 )
 
 

@@ -189,6 +189,9 @@ class HostSettings(Section):
     instances: Annotated[int | str, fields.INSTANCES, WithJsonSchema({"enum": [1, "per-gpu"]})] | None = (
         Field(None, description="Ollama servers on the host: 1 (the default) or one per GPU.")
     )
+    prune: Annotated[bool | str, fields.PRUNE, WithJsonSchema({"enum": ["report", False, True]})] | None = (
+        Field(None, description="Wins over the `prune` of the fleet.")
+    )
 
 
 class Defaults(HostSettings):
@@ -237,6 +240,7 @@ class FleetFile(Section):
     prune: Annotated[bool | str, fields.PRUNE, WithJsonSchema({"enum": ["report", False, True]})] | None = (
         Field(
             None,
-            description="Models on hosts that nobody asked for: `report` (the default) names them, false does not.",
+            description="Models, old releases and files of ours on hosts that nobody declares any more: `report` (the "
+            "default) names them with their sizes, true removes them at the end of an apply, false does neither.",
         )
     )

@@ -31,7 +31,10 @@ cd {word(layout.releases)} 2>/dev/null && {{
   echo "previous $(readlink previous)"
   for version in */; do
     version=${{version%/}}
-    [ -L "$version" ] || [ ! -d "$version/bin" ] || echo "version $version $(cat "$version/{STAMP}" 2>/dev/null)"
+    [ -L "$version" ] || [ ! -d "$version/bin" ] || {{
+      echo "version $version $(cat "$version/{STAMP}" 2>/dev/null)"
+      [ "$version" = "$(readlink current)" ] || echo "size $version $(du -sk "$version" 2>/dev/null | cut -f1)"
+    }}
   done
   cd /
 }}
@@ -47,9 +50,13 @@ def parse(lines: list[str], layout: Layout) -> ReleaseState:
     """Read the lines; `layout` has its home filled in."""
     facts: dict[str, str] = {}
     stamps: dict[str, str] = {}
+    sizes: dict[str, int] = {}
     for line in lines:
         tag, _, rest = line.partition(" ")
-        if tag == "version":
+        if tag == "size":
+            name, _, kilobytes = rest.rpartition(" ")
+            sizes[name] = int(kilobytes or 0) << 10
+        elif tag == "version":
             name, _, stamp = rest.partition(" ")
             stamps[name] = stamp
         else:
@@ -61,7 +68,9 @@ def parse(lines: list[str], layout: Layout) -> ReleaseState:
         previous=facts.get("previous") or None,
         command_target=facts.get("command") or None,
         versions={
-            name: InstalledVersion(stamp, facts.get("evidence") if name == current else None)
+            name: InstalledVersion(
+                stamp, facts.get("evidence") if name == current else None, sizes.get(name, 0)
+            )
             for name, stamp in stamps.items()
         },
         foreign=None if foreign is None else ForeignBinary(layout.command, version_in(foreign)),
