@@ -135,8 +135,12 @@ def noise(scenario: Mapping[str, Any], model: str) -> float:
     return random.Random(f"{scenario.get('seed', 0)}:{model}").uniform(-width, width)
 
 
-def place(need: Footprint, gpus: Sequence[Gpu], free: Mapping[str, int], wanted: int) -> Layout:
+def place(
+    need: Footprint, gpus: Sequence[Gpu], free: Mapping[str, int], wanted: int, *, output_first: bool = True
+) -> Layout:
     """Put the model onto the devices. `wanted` layers, or as many as fit where it is negative.
+
+    `output_first`: one layer is the output layer, as from 0.30 on; before, it went to a GPU when all others were there.
 
     Raises DoesNotFitError where an explicit number does not fit.
     """
@@ -144,11 +148,12 @@ def place(need: Footprint, gpus: Sequence[Gpu], free: Mapping[str, int], wanted:
         return _on_host(need)
     layers = need.layers if wanted < 0 else min(wanted, need.layers)
     for count in range(layers, 0, -1):
-        placed = _split(need, gpus, free, count)
+        placed = _split(need, gpus, free, _layers(need, count, output_first))
         if isinstance(placed, Layout):
             return placed
         if wanted > 0:
-            raise DoesNotFitError(count, placed, *_at(need, count, sum(free[gpu.id] for gpu in gpus)))
+            room = sum(free[gpu.id] for gpu in gpus)
+            raise DoesNotFitError(count, placed, *_at(need, _layers(need, count, output_first), room))
     return _on_host(need)
 
 
@@ -157,8 +162,14 @@ def late_growth(scenario: Mapping[str, Any], fill: float) -> int:
     return int(int(scenario.get("late_growth_bytes", 0)) * min(max(fill, 0.0), 1.0))
 
 
-def _at(need: Footprint, count: int, room: int) -> tuple[str, int]:
-    share = _share(need, range(need.layers - count, need.layers), need.graph)
+def _layers(need: Footprint, count: int, output_first: bool) -> range:
+    """Which layers `count` of them are: the last ones."""
+    last = need.layers if output_first or count == need.layers else need.layers - 1
+    return range(last - count, last)
+
+
+def _at(need: Footprint, layers: range, room: int) -> tuple[str, int]:
+    share = _share(need, layers, need.graph)
     if share.weights + CONTEXT_BYTES > room:
         return "weights", share.weights
     return ("kv", share.kv) if share.weights + share.kv + CONTEXT_BYTES > room else ("graph", share.graph)
@@ -169,26 +180,25 @@ def _on_host(need: Footprint) -> Layout:
     return Layout({}, share, 0, need.layers)
 
 
-def _split(need: Footprint, gpus: Sequence[Gpu], free: Mapping[str, int], count: int) -> Layout | int:
-    """Lay the last `count` layers over the devices in turn; the bytes that are missing where they do not fit."""
-    first = need.layers - count
+def _split(need: Footprint, gpus: Sequence[Gpu], free: Mapping[str, int], layers: range) -> Layout | int:
+    """Lay layers over the devices in turn; the bytes that are missing where they do not fit."""
     overhead = CONTEXT_BYTES + need.graph
     room = [max(free[gpu.id] - overhead, 0) for gpu in gpus]
     used = [0] * len(gpus)
     held: dict[str, list[int]] = {}
     device = 0
-    for number in range(first, need.layers):
+    for number in layers:
         size = need.layer(number)
         while device < len(gpus) and used[device] + size > room[device]:
             device += 1
         if device == len(gpus):
-            return sum(need.layer(n) for n in range(first, need.layers)) + overhead - sum(room)
+            return sum(need.layer(n) for n in layers) + overhead - sum(room)
         used[device] += size
         held.setdefault(gpus[device].id, []).append(number)
-    host = _share(need, range(first), need.graph // 4 if first else 0)
-    return Layout(
-        {gpu: _share(need, numbers, need.graph) for gpu, numbers in held.items()}, host, count, need.layers
-    )
+    left = [number for number in range(need.layers) if number not in layers]
+    host = _share(need, left, need.graph // 4 if left else 0)
+    shares = {gpu: _share(need, numbers, need.graph) for gpu, numbers in held.items()}
+    return Layout(shares, host, len(layers), need.layers)
 
 
 def _share(need: Footprint, numbers: Sequence[int], graph: int) -> Share:

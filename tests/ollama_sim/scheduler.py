@@ -210,7 +210,9 @@ class Scheduler:
             error: memory.DoesNotFitError | None = None
             layout: memory.Layout | None = None
             try:
-                layout = memory.place(need, gpus, self._free(gpus), options.num_gpu)
+                layout = memory.place(
+                    need, gpus, self._free(gpus), options.num_gpu, output_first=self.generation.llama_server
+                )
             except memory.DoesNotFitError as failure:
                 error = failure
             complete = layout and (layout.offloaded == layout.layers or not gpus or options.num_gpu >= 0)
