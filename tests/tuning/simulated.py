@@ -101,6 +101,10 @@ class Case:
         left = free - layout.vram - memory.CONTEXT_BYTES - self.growth
         return left if left >= 0 else None
 
+    def placed(self, num_gpu: int) -> memory.Share:
+        """What lies on the device with so many layers there, which must fit."""
+        return memory.place(self.need, [self.gpu], {self.gpu.id: self.gpu.free}, num_gpu).gpus[self.gpu.id]
+
     @cached_property
     def best(self) -> int:
         """The largest number of layers that leaves the margin free, found by trying every one."""

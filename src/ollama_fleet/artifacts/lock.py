@@ -6,15 +6,14 @@ keys, digests, names and URLs are checked, since all of them reach hosts.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
 
 from ollama_fleet.artifacts import lock_yaml
+from ollama_fleet.artifacts.atomic_file import replace_file
 from ollama_fleet.artifacts.lock_entries import (
     ArchiveLock,
     ConfigLock,
@@ -27,8 +26,10 @@ from ollama_fleet.artifacts.lock_entries import (
     check_path,
     check_version,
 )
+from ollama_fleet.artifacts.measured import Measurements
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.spec.errors import KeyPath, Position, SpecError, SpecErrors, key_path, show
+from ollama_fleet.spec.names import is_file_base
 
 __all__ = [
     "ArchiveLock",
@@ -59,12 +60,16 @@ class NotLocked(LookupError):
 
 
 class Lock(Entry):
-    """The whole lock. Immutable: `with_release`, `with_model` and `with_file` return a changed copy."""
+    """The whole lock. Immutable: `with_release`, `with_model` and `with_file` return a changed copy.
+
+    `measured` goes with it wherever plans are made, but is a file of its own.
+    """
 
     version: Literal[1] = 1
     releases: dict[Annotated[str, AfterValidator(check_version)], ReleaseLock] = Field(default_factory=dict)
     models: dict[Annotated[str, AfterValidator(check_name)], ModelLock] = Field(default_factory=dict)
     files: dict[Annotated[str, AfterValidator(check_path)], FileLock] = Field(default_factory=dict)
+    _measured: Measurements = PrivateAttr(default_factory=Measurements)
 
     @classmethod
     def load(cls, path: Path) -> Lock:
@@ -123,7 +128,7 @@ class Lock(Entry):
         path = path.resolve()
         if path.is_file() and path.read_bytes() == content:
             return False
-        _replace(path, content)
+        replace_file(path, content)
         return True
 
     def release(self, version: str) -> ReleaseLock:
@@ -158,6 +163,25 @@ class Lock(Entry):
             raise NotLocked(f"file {show(path)}")
         return found
 
+    def digest_of(self, base: str) -> str | None:
+        """The digest of a base as fleet.yaml names it: of the manifest, or of a GGUF file; None if not locked."""
+        if is_file_base(base):
+            file = self.files.get(base)
+            return None if file is None else f"sha256:{file.sha256}"
+        model = self.find_model(ModelName.parse(base))
+        return None if model is None else model.digest
+
+    @property
+    def measured(self) -> Measurements:
+        """What models took on GPUs."""
+        return self._measured
+
+    def with_measured(self, measured: Measurements) -> Lock:
+        """A copy that knows what models took."""
+        changed = self._changed()
+        changed._measured = measured
+        return changed
+
     def with_release(self, version: str, release: ReleaseLock) -> Lock:
         """A copy that has this release."""
         return self._changed(releases={**self.releases, version: release})
@@ -173,7 +197,9 @@ class Lock(Entry):
 
     def _changed(self, **changes: Any) -> Lock:
         # Built anew, not copied, so that names and versions are checked on this way in too.
-        return Lock(**{"releases": self.releases, "models": self.models, "files": self.files, **changes})
+        lock = Lock(**{"releases": self.releases, "models": self.models, "files": self.files, **changes})
+        lock._measured = self._measured
+        return lock
 
 
 def _spec_errors(error: ValidationError, positions: lock_yaml.Positions, file: str) -> list[SpecError]:
@@ -196,24 +222,3 @@ def _spec_errors(error: ValidationError, positions: lock_yaml.Positions, file: s
                 message = f"{problem['msg'].removeprefix('Input ')}, not {show(problem['input'])}"
         found.append(SpecError(key_path(path), message, None, positions.get(where), file))
     return found
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside and move into place, so that a crash leaves the old file or the new one."""
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fchmod(stream.fileno(), mode)
-            os.fsync(stream.fileno())
-        Path(beside).replace(path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -11,6 +11,8 @@ from ollama_fleet.artifacts.http_source import HttpOptions
 from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.artifacts.lock_entries import ReleaseLock
 from ollama_fleet.artifacts.locking import LockingError, resolve_file, resolve_model, resolve_release
+from ollama_fleet.artifacts.measured import FILE as MEASURED_FILE
+from ollama_fleet.artifacts.measured import Measurements
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.hardware.catalogue import catalogue
 from ollama_fleet.hardware.device import Device
@@ -117,7 +119,8 @@ def make_lock(fleet: Fleet, *, told: Callable[[str], None] = lambda _: None) -> 
         LockingError: something cannot be resolved; one line.
         PlanError, SpecErrors: a model does not work out on some device.
     """
-    lock = Lock()
+    # What was measured decides too, and what is decided must be locked.
+    lock = Lock().with_measured(Measurements.load(fleet.folder / MEASURED_FILE))
     needs = needs_of(fleet, lock)
     for version, archives in needs.releases.items():
         told(f"release {version}: {', '.join(archives)}")

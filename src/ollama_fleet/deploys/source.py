@@ -12,6 +12,8 @@ from pathlib import Path
 
 from ollama_fleet.artifacts.families import USUAL, FamilySize, families, find_model
 from ollama_fleet.artifacts.lock import Lock
+from ollama_fleet.artifacts.measured import FILE as MEASURED_FILE
+from ollama_fleet.artifacts.measured import Measurements
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.hardware.catalogue import catalogue
 from ollama_fleet.planner.render import Templates
@@ -53,7 +55,8 @@ def load_source(path: Path) -> Source:
     Raises:
         SpecErrors: the fleet or the lock is wrong; all mistakes of a file at once.
     """
-    return Source(load_fleet(path), Lock.load(path.with_name(LOCK_FILE)), load_templates(path.parent))
+    lock = Lock.load(path.with_name(LOCK_FILE)).with_measured(load_measured(path))
+    return Source(load_fleet(path), lock, load_templates(path.parent))
 
 
 def load_fleet(path: Path) -> Fleet:
@@ -64,7 +67,12 @@ def load_fleet(path: Path) -> Fleet:
 def load_lock(path: Path) -> Lock:
     """Read the lock beside a fleet; an empty one where nothing was locked yet. Raises SpecErrors."""
     beside = path.with_name(LOCK_FILE)
-    return Lock.load(beside) if beside.exists() else Lock()
+    return (Lock.load(beside) if beside.exists() else Lock()).with_measured(load_measured(path))
+
+
+def load_measured(path: Path) -> Measurements:
+    """Read what was measured of the models of a fleet; nothing where nothing was. Raises SpecErrors."""
+    return Measurements.load(path.with_name(MEASURED_FILE))
 
 
 class _Families:

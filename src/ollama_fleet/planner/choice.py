@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from ollama_fleet.artifacts.measured import Correction
 from ollama_fleet.artifacts.model_facts import ModelFacts
 from ollama_fleet.planner.memory.budget import GpuBudget
 from ollama_fleet.planner.memory.engine import flash_attention, generation_of
@@ -32,12 +33,16 @@ Way = Literal["gpu", "experts-on-host", "partial", "cpu"]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model to choose among: `size` and `quantization` as people know them, `name` as it is pulled."""
+    """A model to choose among: `size` and `quantization` as people know them, `name` as it is pulled.
+
+    `correction` is what was measured of it on the GPUs that are chosen for.
+    """
 
     size: str
     quantization: str
     name: str
     facts: ModelFacts
+    correction: Correction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +193,14 @@ class Search:
             cpu_experts=cpu_experts,
             spread=wanted.spread,
         )
-        return fit(candidate.facts, self.gpus, options, host_free=self.host_free, reserve=wanted.reserve)
+        return fit(
+            candidate.facts,
+            self.gpus,
+            options,
+            host_free=self.host_free,
+            reserve=wanted.reserve,
+            correction=candidate.correction,
+        )
 
     def whole(
         self, candidate: Candidate, num_ctx: int, kind: KvType, cpu_experts: int = 0

@@ -13,6 +13,7 @@ from functools import lru_cache
 from ollama_fleet.artifacts.facts_json import FactsError
 from ollama_fleet.artifacts.families import find_model
 from ollama_fleet.artifacts.lock import Lock
+from ollama_fleet.artifacts.measured import Correction
 from ollama_fleet.artifacts.model_facts import ModelFacts
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.hardware.device import Device
@@ -64,6 +65,8 @@ class Surroundings:
     num_parallel: int
     spread: bool
     release: str
+    kinds: str = ""
+    """The GPUs as measurements name them."""
 
     @classmethod
     def of(cls, devices: Sequence[Device], environment: Mapping[str, str], release: str) -> Surroundings:
@@ -81,7 +84,13 @@ class Surroundings:
             num_parallel=int(environment.get("OLLAMA_NUM_PARALLEL") or 1) or 1,
             spread=environment.get("OLLAMA_SCHED_SPREAD") == "1",
             release=release,
+            kinds=kinds_of(devices),
         )
+
+    def correction(self, base: str, lock: Lock) -> Correction | None:
+        """What was measured of a base with this release on these GPUs."""
+        found = lock.measured.find(lock.digest_of(base), self.release, self.kinds)
+        return None if found is None else found.correction
 
     def options(self, num_ctx: int, num_gpu: NumGpu, num_batch: int | None) -> FitOptions:
         """One placement in these surroundings; contexts and batches in tokens."""
@@ -104,6 +113,11 @@ class Surroundings:
         left = zip(self.gpus, estimate.devices, strict=True)
         gpus = tuple(replace(gpu, free=max(gpu.free - used.total + used.reserve, 0)) for gpu, used in left)
         return replace(self, gpus=gpus)
+
+
+def kinds_of(devices: Sequence[Device]) -> str:
+    """GPUs as measurements name them: `rtx-4090`, `rtx-3090+rtx-3090`; empty for none."""
+    return "+".join(device.kind or device.name for device in devices)
 
 
 def facts_of(candidate: Candidate, lock: Lock) -> ModelFacts | None:
@@ -137,15 +151,20 @@ def decide(resolved: ResolvedModel, around: Surroundings, lock: Lock) -> Decisio
     known = [(candidate, facts_of(candidate, lock)) for candidate in resolved.candidates]
     if not resolved.left_open:
         candidate, facts = known[0]
-        return _given(resolved, candidate, facts, around)
+        return _given(resolved, candidate, facts, around, around.correction(candidate.base, lock))
     unknown = [candidate.base for candidate, facts in known if facts is None]
     if unknown:
         raise PlanError(f"{resolved.name}: nothing is known of {unknown[0]}; run `ollama-fleet lock`")
-    return _chosen(resolved, [(candidate, facts) for candidate, facts in known if facts is not None], around)
+    open_ = [(candidate, facts) for candidate, facts in known if facts is not None]
+    return _chosen(resolved, open_, around, lock)
 
 
 def _given(
-    resolved: ResolvedModel, candidate: Candidate, facts: ModelFacts | None, around: Surroundings
+    resolved: ResolvedModel,
+    candidate: Candidate,
+    facts: ModelFacts | None,
+    around: Surroundings,
+    correction: Correction | None,
 ) -> Decision:
     num_gpu = resolved.num_gpu if isinstance(resolved.num_gpu, int) else None
     decision = Decision(candidate, resolved.num_ctx, num_gpu, None)
@@ -153,14 +172,14 @@ def _given(
         return decision
     options = around.options(resolved.num_ctx, "engine" if num_gpu is None else num_gpu, _own_batch(resolved))
     try:
-        estimate = fit(facts, around.gpus, options)
+        estimate = fit(facts, around.gpus, options, correction=correction)
     except ValueError as error:
         raise PlanError(f"{resolved.name}: {error}") from None
     return replace(decision, estimate=estimate, remarks=tuple(_remarks(resolved, estimate, around)))
 
 
 def _chosen(
-    resolved: ResolvedModel, known: Sequence[tuple[Candidate, ModelFacts]], around: Surroundings
+    resolved: ResolvedModel, known: Sequence[tuple[Candidate, ModelFacts]], around: Surroundings, lock: Lock
 ) -> Decision:
     named = [(candidate, facts, candidate.quantization or facts.quantization) for candidate, facts in known]
     order = tuple(dict.fromkeys(word.upper() for _, _, word in named))
@@ -179,7 +198,13 @@ def _chosen(
         spread=around.spread,
     )
     candidates = [
-        choice.Candidate(candidate.size or resolved.name, word, candidate.base, facts)
+        choice.Candidate(
+            candidate.size or resolved.name,
+            word,
+            candidate.base,
+            facts,
+            around.correction(candidate.base, lock),
+        )
         for candidate, facts, word in named
     ]
     try:
@@ -226,7 +251,8 @@ def _closest(candidates: Sequence[choice.Candidate], around: Surroundings, prefe
     """Why the smallest form does not fit."""
     smallest = min(candidates, key=lambda candidate: candidate.facts.total_bytes)
     options = around.options(preferences.num_ctx_floor, preferences.num_gpu, preferences.num_batch)
-    return "; ".join(fit(smallest.facts, around.gpus, options).reasons) or "not even on the host"
+    estimate = fit(smallest.facts, around.gpus, options, correction=smallest.correction)
+    return "; ".join(estimate.reasons) or "not even on the host"
 
 
 def _own_batch(resolved: ResolvedModel) -> int | None:

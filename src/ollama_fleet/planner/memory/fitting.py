@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ollama_fleet.artifacts.measured import Correction, scaled
 from ollama_fleet.artifacts.model_facts import ModelFacts
 from ollama_fleet.planner.memory.budget import GpuBudget
 from ollama_fleet.planner.memory.compute import Graph, device_compute, host_compute
@@ -13,7 +14,7 @@ from ollama_fleet.planner.memory.engine import automatic_batch, flash_attention,
 from ollama_fleet.planner.memory.estimate import Confidence, DeviceMemory, Estimate, HostMemory
 from ollama_fleet.planner.memory.kv_cache import Context, kv_cache
 from ollama_fleet.planner.memory.options import KV_BLOCKS, FitOptions
-from ollama_fleet.planner.memory.reserve import ReservePolicy
+from ollama_fleet.planner.memory.reserve import MEASURED_MARGIN, ReservePolicy
 from ollama_fleet.planner.memory.split import HOST, Range, filled, split
 from ollama_fleet.planner.memory.weights import host_weights, largest_host_tensor, weights
 
@@ -29,6 +30,7 @@ def fit(
     *,
     host_free: int | None = None,
     reserve: ReservePolicy | None = None,
+    correction: Correction | None = None,
 ) -> Estimate:
     """Estimate one placement.
 
@@ -38,6 +40,7 @@ def fit(
         options: what is asked.
         host_free: bytes free in host memory, None where nobody knows.
         reserve: how much to keep free on a GPU.
+        correction: by what was measured of this model on these GPUs; then the reserve is what was measured, too.
 
     Returns:
         every term, also where it does not fit. With `num_gpu` left open: the most layers that fit, or, where not
@@ -46,7 +49,8 @@ def fit(
     Raises:
         ValueError: a quantised V cache without flash attention, or a release that is no version.
     """
-    return _fit(facts, tuple(gpus), options or FitOptions(), host_free, reserve or ReservePolicy())
+    wanted, kept = options or FitOptions(), reserve or ReservePolicy()
+    return _fit(facts, tuple(gpus), wanted, host_free, kept, correction)
 
 
 def _fit(
@@ -55,8 +59,9 @@ def _fit(
     options: FitOptions,
     host_free: int | None,
     reserve: ReservePolicy,
+    correction: Correction | None,
 ) -> Estimate:
-    case = _Case.of(facts, gpus, options, host_free, reserve)
+    case = replace(_Case.of(facts, gpus, options, host_free, reserve), correction=correction)
     most = facts.block_count + 1
     if isinstance(options.num_gpu, int):
         return case.estimate(min(options.num_gpu, most))
@@ -93,6 +98,7 @@ class _Case:
     host_free: int | None
     reserve: ReservePolicy
     told: tuple[str, ...]
+    correction: Correction | None = None
 
     @classmethod
     def of(
@@ -229,6 +235,10 @@ class _Case:
         cache = kv_cache(facts, part, self.context)
         compute, staging = device_compute(graph, part, staged, later=later)
         kept = self.reserve(gpu.total, later=later) + staging
+        if (known := self.correction) is not None:
+            held, cache = scaled(held, known.weights), scaled(cache, known.kv)
+            compute, staging = scaled(compute, known.compute), 0
+            kept = known.beside + MEASURED_MARGIN
         projector = 0 if later else projector_bytes(facts)
         draft = draft_bytes(facts, self.options, self.context) if part.output else 0
         total = held + cache + compute + kept + projector + draft

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 MIB = 2**20
 
+MEASURED_MARGIN = 128 * MIB
+"""What is kept free where it was measured what a placement takes at its peak: others on the GPU come and go."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReservePolicy:
