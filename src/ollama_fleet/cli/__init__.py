@@ -9,7 +9,7 @@ import click
 
 from ollama_fleet.spec.errors import SpecErrors
 
-VERBS = ("clients", "drift", "fit", "init", "lock", "plan", "recommend", "schema", "validate")
+VERBS = ("clients", "drift", "fit", "init", "lock", "plan", "recommend", "report", "schema", "validate")
 
 
 class _Verbs(click.Group):

@@ -106,12 +106,17 @@ def _named(size: FamilySize) -> dict[str, str]:
 
 def load_templates(folder: Path) -> Templates:
     """Read all templates: those in `folder` come before those of the package, name by name. Raises SpecErrors."""
+    return Templates(template_texts(folder))
+
+
+def template_texts(folder: Path) -> dict[str, str]:
+    """Return the templates' texts by file name, found as `load_templates` does. Raises SpecErrors."""
     package = files("ollama_fleet")
     sources: dict[str, str] = {}
     for name in FOLDERS:
         for place in (package.joinpath(name), folder / name):
             sources.update({entry.name: _text_of(entry, name) for entry in _templates_in(place)})
-    return Templates(sources)
+    return sources
 
 
 def _text_of(entry: Traversable | Path, folder: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 # First of all pyinfra: its command line patches sockets and threads for gevent, which must precede their use.
@@ -21,23 +20,12 @@ from pyinfra.context import ctx_host, ctx_state
 from ollama_fleet.deploys.inventory import check_keys, host_entry
 from ollama_fleet.deploys.planning import plan_connected
 from ollama_fleet.deploys.source import Source
+from ollama_fleet.deploys.surveyed import Surveyed
 from ollama_fleet.planner.errors import PlanError
-from ollama_fleet.planner.host_plan import HostPlan
-from ollama_fleet.planner.state import HostState
 from ollama_fleet.probe.fact import ProbeFailed
 from ollama_fleet.probe.read import ProbeError
 from ollama_fleet.spec.errors import SpecErrors
 from ollama_fleet.spec.hosts import HostSpec
-
-
-@dataclass(frozen=True, slots=True)
-class Surveyed:
-    """What was found of one host: its plan and state, or why there is none."""
-
-    host: str
-    plan: HostPlan | None
-    state: HostState | None
-    error: str | None
 
 
 def survey(source: Source, path: Path, hosts: Sequence[HostSpec]) -> list[Surveyed]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:  # importing it patches sockets for gevent
-    from ollama_fleet.deploys.survey import Surveyed
+from ollama_fleet.deploys.surveyed import Surveyed
 
 
 def changes_document(found: Iterable[Surveyed]) -> dict[str, Any]:

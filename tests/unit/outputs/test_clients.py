@@ -20,7 +20,7 @@ from ollama_fleet.hardware.catalogue import catalogue
 from ollama_fleet.outputs.clients.every import CLIENTS, settings_for
 from ollama_fleet.outputs.clients.setting import Setting
 from ollama_fleet.outputs.endpoints import Endpoint, endpoints
-from ollama_fleet.outputs.qr_code import svg_code, terminal_code
+from ollama_fleet.outputs.qr_code import image_of, terminal_code
 from ollama_fleet.spec.fleet import Fleet
 
 FLEET = """\
@@ -290,4 +290,4 @@ def test_the_code_on_a_terminal_reads_as_the_link() -> None:
 
 def test_what_is_too_long_has_no_code() -> None:
     assert terminal_code("x" * 2001) is None
-    assert svg_code("x" * 2001) is None
+    assert image_of("x" * 2001) is None

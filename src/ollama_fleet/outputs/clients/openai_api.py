@@ -9,9 +9,7 @@ from typing import Any
 from ollama_fleet.outputs.clients.setting import NO_KEY, Setting
 from ollama_fleet.outputs.endpoints import Endpoint, ServedModel
 
-HOW_VARIABLES = (
-    "source it, or put it into the program's environment; the key is ignored, but must not be empty"
-)
+HOW_VARIABLES = "for the program's environment; the key is ignored, but must not be empty"
 HOW_CURL = "a question and its answer, by Ollama's own API"
 
 

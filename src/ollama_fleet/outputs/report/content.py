@@ -1,0 +1,204 @@
+"""What stands on the page, host by host, before it is HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ollama_fleet.artifacts.lock import Lock
+from ollama_fleet.deploys.surveyed import Surveyed
+from ollama_fleet.outputs.changes import changes_document
+from ollama_fleet.outputs.clients.every import CLIENTS, settings_for
+from ollama_fleet.outputs.clients.setting import Setting
+from ollama_fleet.outputs.endpoints import Endpoint, endpoints
+from ollama_fleet.outputs.estimates import speed_words
+from ollama_fleet.outputs.plans import PlannedHost, planned_host
+from ollama_fleet.outputs.report.bars import Bar, bar_of
+from ollama_fleet.planner.host_decisions import Decided
+from ollama_fleet.spec.hosts import HostSpec
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedModel:
+    """A model on a host; sizes in bytes, contexts in tokens."""
+
+    name: str
+    base: str
+    quantization: str | None
+    num_ctx: int
+    layers: str
+    """Those on GPUs out of all; empty where nothing is known of the model."""
+    left_to_engine: bool
+    speed: str
+    preload: bool
+    fits: bool
+    known: bool
+    confidence: str
+    bars: tuple[Bar, ...]
+    host_memory: int
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredGpu:
+    """A GPU as its driver reports it now; bytes."""
+
+    name: str
+    total: int
+    used: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that an apply would change."""
+
+    item: str
+    aspect: str
+    actual: str
+    wanted: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found on a host just now; `error` says why nothing was."""
+
+    error: str | None
+    changes: tuple[Change, ...]
+    notes: tuple[str, ...]
+    restarts: bool
+    gpus: tuple[MeasuredGpu, ...]
+
+    @property
+    def state(self) -> str:
+        """One word or two for a table."""
+        if self.error is not None:
+            return "unreadable"
+        return "as planned" if not self.changes else f"{len(self.changes)} to change"
+
+
+@dataclass(frozen=True, slots=True)
+class HostContent:
+    """One host."""
+
+    name: str
+    address: str
+    release: str
+    gpus: tuple[str, ...] | None
+    error: str | None
+    fits: bool
+    models: tuple[PlacedModel, ...]
+    endpoint: Endpoint
+    settings: tuple[Setting, ...]
+    found: Found | None
+
+    @property
+    def troubled(self) -> bool:
+        """Worth being looked at first."""
+        return not self.fits or (self.found is not None and self.found.state != "as planned")
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The whole page."""
+
+    hosts: tuple[HostContent, ...]
+    settings: tuple[Setting, ...]
+    """Those that cover the fleet."""
+    models: int
+    live: bool
+
+
+def content_of(hosts: Sequence[HostSpec], lock: Lock, surveyed: Sequence[Surveyed] | None = None) -> Content:
+    """Put the page together.
+
+    Args:
+        hosts: those to show.
+        lock: what names stand for.
+        surveyed: what was found on each of them, in the same order; None where no host was read.
+    """
+    served = endpoints(hosts, lock)
+    settings = settings_for(list(CLIENTS), served)
+    live: Sequence[Surveyed | None] = [None] * len(hosts) if surveyed is None else surveyed
+    shown = [
+        _host(host, _planned(host, lock, found), endpoint, settings, found)
+        for host, endpoint, found in zip(hosts, served, live, strict=True)
+    ]
+    return Content(
+        hosts=tuple(shown),
+        settings=tuple(setting for setting in settings if setting.host is None),
+        models=len({model.name for host in hosts for model in host.models}),
+        live=surveyed is not None,
+    )
+
+
+def _planned(host: HostSpec, lock: Lock, found: Surveyed | None) -> PlannedHost:
+    """The plan made on the host where there is one, else that of the declared GPUs: `plan` prints the same."""
+    if found is None or found.plan is None or found.state is None:
+        return planned_host(host, lock)
+    gpus = tuple(device.kind or device.name for device in found.state.devices)
+    decided = tuple(Decided(placement.resolved, placement.decision) for placement in found.plan.placements)
+    return PlannedHost(host.name, gpus, decided)
+
+
+def _host(
+    host: HostSpec,
+    planned: PlannedHost,
+    endpoint: Endpoint,
+    settings: Sequence[Setting],
+    found: Surveyed | None,
+) -> HostContent:
+    return HostContent(
+        name=host.name,
+        address=host.address,
+        release=str(host.release.version),
+        gpus=planned.gpus,
+        error=planned.error,
+        fits=planned.fits,
+        models=tuple(_model(item) for item in planned.decided),
+        endpoint=endpoint,
+        settings=tuple(setting for setting in settings if setting.host == host.name),
+        found=None if found is None else _found(found),
+    )
+
+
+def _model(item: Decided) -> PlacedModel:
+    decision, estimate = item.decision, item.decision.estimate
+    rejected = decision.choice.rejected if decision.choice else None
+    remarks = [*item.resolved.remarks, *decision.remarks]
+    if rejected is not None:
+        remarks.append(f"not taken: {rejected.reason}")
+    return PlacedModel(
+        name=item.resolved.name,
+        base=decision.candidate.base,
+        quantization=decision.candidate.quantization,
+        num_ctx=decision.num_ctx,
+        layers="" if estimate is None else f"{estimate.layers_offloaded} of {estimate.layers_total}",
+        left_to_engine=decision.num_gpu is None,
+        speed=speed_words(decision.choice.speed if decision.choice else None),
+        preload=item.resolved.preload,
+        fits=decision.fits,
+        known=estimate is not None,
+        confidence="" if estimate is None else estimate.confidence,
+        bars=() if estimate is None else tuple(bar_of(device) for device in estimate.devices),
+        host_memory=0 if estimate is None else estimate.host.total,
+        remarks=tuple(remarks),
+    )
+
+
+def _found(found: Surveyed) -> Found:
+    told = changes_document([found])["hosts"][found.host]
+    changes = [
+        Change(f"{item['kind']} {item['name']}", one["aspect"], one["actual"], one["wanted"])
+        for item in told["changes"]
+        for one in item["differences"]
+    ]
+    devices = () if found.state is None else found.state.devices
+    gpus = [
+        MeasuredGpu(
+            device.kind or device.name,
+            device.memory_total,
+            None if device.memory_free is None else device.memory_total - device.memory_free,
+        )
+        for device in devices
+    ]
+    return Found(told["error"], tuple(changes), tuple(told["notes"]), told["restarts"], tuple(gpus))

@@ -1,0 +1,71 @@
+"""The page as HTML: one file that loads nothing, from the templates `report.*.j2`."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+from collections.abc import Mapping
+from datetime import datetime
+from importlib.metadata import version
+
+import jinja2
+from markupsafe import Markup
+
+from ollama_fleet.outputs.qr_code import image_of
+from ollama_fleet.outputs.report.content import Content
+from ollama_fleet.outputs.sizes import gib
+from ollama_fleet.planner.render import RenderError
+
+PAGE, STYLE, SCRIPT = "report.html.j2", "report.css.j2", "report.js.j2"
+SEPARATE = 8
+"""Up to so many hosts are shown unfolded."""
+
+
+def page(content: Content, templates: Mapping[str, str], made: datetime) -> str:
+    """Render the page.
+
+    Args:
+        content: what stands on it.
+        templates: their texts by file name.
+        made: when, with its time zone.
+
+    Raises:
+        RenderError: a template of the user's own is broken.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.DictLoader(dict(templates)),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=True,  # names, remarks and what hosts answered are anybody's text
+    )
+    environment.filters["gib"] = gib
+    environment.filters["qr"] = image_of
+    environment.filters["body"] = _body
+    try:
+        style, script = (environment.get_template(name).render().strip() for name in (STYLE, SCRIPT))
+        return environment.get_template(PAGE).render(
+            content=content,
+            made=made,
+            version=version("ollama-fleet"),
+            unfolded=len(content.hosts) <= SEPARATE,
+            style=Markup(style),  # noqa: S704 - our own file
+            script=Markup(script),  # noqa: S704 - our own file
+            # Nothing runs, loads or is styled but what is written here: names cannot become code even by mistake.
+            policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}",
+        )
+    except jinja2.TemplateSyntaxError as error:
+        raise RenderError(f"{error.name}:{error.lineno}: {error.message}") from error
+    except jinja2.TemplateError as error:
+        raise RenderError(f"{PAGE}: {error.message}") from error
+
+
+def _body(text: str) -> Markup:
+    """Text between tags, where a quote means nothing: JSON has many, and escaped they are five times as long."""
+    return Markup(html.escape(text, quote=False))  # noqa: S704 - escaped right here
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
