@@ -1,3 +1,3 @@
 """Fixtures that every test may ask for."""
 
-pytest_plugins = ["lab.fixtures"]
+pytest_plugins = ["lab.fixtures", "windows.fixtures"]

@@ -1,0 +1,1 @@
+"""Hosts that pyinfra cannot reach by itself."""

@@ -1,0 +1,117 @@
+"""Programs that scripts call: Wine's own where they are real, a stand-in for a few, nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+from windows.values import NotModelledError, text
+
+if TYPE_CHECKING:
+    from windows.machine import Machine
+    from windows.powershell import Interpreter
+
+REAL = {"reg.exe", "sc.exe", "cmd.exe", "taskkill.exe", "net.exe"}
+STUBS = (
+    "setx", "netsh", "tasklist", "where", "certutil", "icacls", "systeminfo", "curl", "tar", "timeout", "wsl",
+    "schtasks", "powershell", "pwsh", "winget", "msiexec", "wmic",
+)  # fmt: skip
+"""What Wine answers 0 to without doing it, or lacks: on a command line they fail."""
+
+
+def run(
+    m: Machine, i: Interpreter, name: str, parameters: dict[str, Any], positional: list[Any]
+) -> list[Any]:
+    """Run a program with its words in order; returns its lines and sets $LASTEXITCODE."""
+    words = [text(word) for word in positional]
+    if parameters:
+        raise NotModelledError(f"options of {name} with a dash must be quoted: {sorted(parameters)}")
+    low = name.lower().rpartition("\\")[2]
+    if low in REAL:
+        m.variables = None
+        code, out, _ = m.wine.run(*([low.removesuffix(".exe"), *words]))
+    elif low == "ollama.exe":
+        code, out = _ollama(m, i, name, words)
+    elif low == "nvidia-smi.exe" and m.gpus is not None:
+        code, out = 0, m.gpus.encode()
+    elif low == "curl.exe":
+        code, out = _curl(m, words)
+    elif low == "tar.exe":
+        code, out = _tar(m, words)
+    elif low == "icacls.exe":
+        code, out = _icacls(m, words)
+    else:
+        raise NotModelledError(f"the command {name}")
+    i.variables["lastexitcode"] = code
+    return out.decode(errors="replace").replace("\r\n", "\n").splitlines()
+
+
+def _ollama(m: Machine, i: Interpreter, name: str, words: list[str]) -> tuple[int, bytes]:
+    if words != ["--version"]:
+        raise NotModelledError(f"ollama {words}")
+    path = m.file(name)
+    done = subprocess.run(
+        [sys.executable, str(path), *words],
+        env=m.processes.unix({**i.environment, "OLLAMA_HOST": "127.0.0.1:1"}),
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+_CURL = {
+    "-fsSL",
+    "--retry",
+    "3",
+    "--connect-timeout",
+    "20",
+    "--speed-limit",
+    "1",
+    "--speed-time",
+    "60",
+    "-C",
+    "-",
+}
+
+
+def _curl(m: Machine, words: list[str]) -> tuple[int, bytes]:
+    """The same options to curl of this machine."""
+    if "-o" not in words[:-1]:
+        raise NotModelledError("curl without -o")
+    at = words.index("-o")
+    options, target, url = words[:at], words[at + 1], words[at + 2 :]
+    if set(options) - _CURL or len(url) != 1 or not url[0].startswith(("http://", "https://")):
+        raise NotModelledError(f"curl {words}")
+    command = ["curl", *options, "-o", str(m.file(target)), *url]
+    done = subprocess.run(command, capture_output=True, timeout=300, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def _tar(m: Machine, words: list[str]) -> tuple[int, bytes]:
+    """`tar -xf ARCHIVE.zip -C DIRECTORY`, as Windows' bsdtar does it."""
+    if len(words) != 4 or words[0] != "-xf" or words[2] != "-C":
+        raise NotModelledError(f"tar {words}")
+    folder = m.file(words[3])
+    if not folder.is_dir():
+        return 1, b"could not chdir"
+    try:
+        with zipfile.ZipFile(m.file(words[1])) as archive:
+            archive.extractall(folder)
+    except (OSError, zipfile.BadZipFile) as error:
+        return 1, str(error).encode()
+    return 0, b""
+
+
+def _icacls(m: Machine, words: list[str]) -> tuple[int, bytes]:
+    """`icacls PATH /inheritance:r /grant:r *SID:(OI)(CI)F …`: recorded as the folder's mode."""
+    path, *rest = words
+    if rest[:2] != ["/inheritance:r", "/grant:r"] or not all(word.startswith("*S-1-5-") for word in rest[2:]):
+        raise NotModelledError(f"icacls {words}")
+    there = m.file(path)
+    if not there.exists():
+        return 2, b"The system cannot find the file specified."
+    there.chmod(0o700)
+    return 0, b""
