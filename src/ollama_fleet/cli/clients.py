@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ollama_fleet.cli.options import json_option
+from ollama_fleet.cli.options import host_option, json_option
 from ollama_fleet.deploys.source import fleet_path, load_fleet, load_lock
 from ollama_fleet.outputs.clients.every import CLIENTS, clients_document, settings_for
 from ollama_fleet.outputs.clients.setting import Setting
@@ -19,7 +19,7 @@ from ollama_fleet.outputs.qr_code import terminal_code
 
 @click.command("clients")
 @click.argument("client", required=False, type=click.Choice(list(CLIENTS)))
-@click.option("--host", "hosts", multiple=True, help="A host or group; all by default.")
+@host_option
 @click.option(
     "--qr/--no-qr",
     default=None,

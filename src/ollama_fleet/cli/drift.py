@@ -7,16 +7,18 @@ from pathlib import Path
 
 import click
 
-from ollama_fleet.cli.options import json_option
+from ollama_fleet.cli.options import hosts_argument, json_option
 from ollama_fleet.deploys.source import fleet_path, load_source
 from ollama_fleet.outputs.changes import changes_document
+from ollama_fleet.outputs.console import console
+from ollama_fleet.outputs.drift_view import print_drift
 from ollama_fleet.planner.changes import change_lines
 
 CLEAN, ERROR, DRIFTED = 0, 1, 2
 
 
 @click.command("drift")
-@click.argument("hosts", nargs=-1)
+@hosts_argument
 @json_option
 def command(hosts: tuple[str, ...], as_json: bool) -> None:
     """Compare HOSTS (hosts or groups; all by default) with fleet.yaml; nothing is changed.
@@ -33,6 +35,8 @@ def command(hosts: tuple[str, ...], as_json: bool) -> None:
     found = survey(source, path, source.fleet.select(hosts))
     if as_json:
         click.echo(json.dumps(changes_document(found), indent=2, ensure_ascii=False))
+    elif (out := console()).is_terminal:
+        print_drift(out, found)
     else:
         for item in found:
             if item.error or item.plan is None or item.state is None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
-from ollama_fleet.deploys.source import fleet_path
+from ollama_fleet.deploys.source import fleet_path, load_fleet
+from ollama_fleet.spec.errors import SpecErrors
 
 
 def _chosen(_: click.Context, __: click.Parameter, value: Path | None) -> Path:
@@ -19,3 +21,22 @@ fleet_argument = click.argument(
 """FILE, by default `$OLLAMA_FLEET` or fleet.yaml in this folder."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+def _names(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Hosts and groups that begin so, for a shell; none where the fleet cannot be read."""
+    try:
+        fleet = load_fleet(fleet_path(Path()))
+    except SpecErrors:
+        return []
+    names = [*(host.name for host in fleet.hosts), *fleet.groups]
+    return [CompletionItem(name) for name in names if name.startswith(begun)]
+
+
+hosts_argument = click.argument("hosts", nargs=-1, shell_complete=_names)
+"""HOSTS: names of hosts or groups; all hosts where none is given."""
+
+host_option = click.option(
+    "--host", "hosts", multiple=True, shell_complete=_names, help="A host or group; all by default."
+)
+"""The same for a command whose argument is something else."""

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import click
 
-from ollama_fleet.cli.options import json_option
+from ollama_fleet.cli.options import hosts_argument, json_option
 from ollama_fleet.deploys.source import fleet_path, load_fleet, load_lock
 from ollama_fleet.outputs.console import console
+from ollama_fleet.outputs.plan_view import print_plan
 from ollama_fleet.outputs.plans import explain_lines, plan_document, plan_remarks, plan_table, planned_host
 
 
 @click.command("plan")
-@click.argument("hosts", nargs=-1)
+@hosts_argument
 @click.option("--explain", is_flag=True, help="For each value the line of fleet.yaml that gave it.")
 @json_option
 def command(hosts: tuple[str, ...], explain: bool, as_json: bool) -> None:
@@ -34,9 +35,12 @@ def command(hosts: tuple[str, ...], explain: bool, as_json: bool) -> None:
         click.echo(json.dumps(plan_document(planned), indent=2, ensure_ascii=False))
     else:
         out = console()
-        out.print(plan_table(planned))
-        for line in plan_remarks(planned):
-            out.print(line, soft_wrap=True)
+        if out.is_terminal:
+            print_plan(out, planned, lock)
+        else:
+            out.print(plan_table(planned))
+            for line in plan_remarks(planned):
+                out.print(line, soft_wrap=True)
         if explain:
             for host, found in zip(chosen, planned, strict=True):
                 out.print(f"{host.name}:", style="bold")

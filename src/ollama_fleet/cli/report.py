@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from ollama_fleet.cli.options import hosts_argument
 from ollama_fleet.deploys.source import fleet_path, load_fleet, load_lock, load_source, template_texts
 from ollama_fleet.deploys.surveyed import Surveyed
 from ollama_fleet.outputs.report.content import content_of
@@ -21,7 +22,7 @@ READ_BY_ALL = 0o644
 
 
 @click.command("report")
-@click.argument("hosts", nargs=-1)
+@hosts_argument
 @click.option(
     "-o",
     "--output",

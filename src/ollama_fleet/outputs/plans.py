@@ -62,14 +62,15 @@ def plan_table(hosts: list[PlannedHost]) -> Table:
                 decision.candidate.base,
                 str(decision.num_ctx),
                 f"{layers}{'' if decision.num_gpu is not None else ' (engine)'}",
-                _memory(estimate),
+                memory_words(estimate),
                 "?" if estimate is None else ("yes" if estimate.fits else "NO"),
                 speed_words(decision.choice.speed if decision.choice else None),
             )
     return table
 
 
-def _memory(estimate: Estimate | None) -> str:
+def memory_words(estimate: Estimate | None) -> str:
+    """What a model takes on GPUs, or else on the host."""
     if estimate is None:
         return "?"
     on_gpus = sum(device.total for device in estimate.devices)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.deploys.surveyed import Surveyed
-from ollama_fleet.outputs.changes import changes_document
 from ollama_fleet.outputs.clients.every import CLIENTS, settings_for
 from ollama_fleet.outputs.clients.setting import Setting
 from ollama_fleet.outputs.endpoints import Endpoint, endpoints
@@ -186,19 +185,19 @@ def _model(item: Decided) -> PlacedModel:
 
 
 def _found(found: Surveyed) -> Found:
-    told = changes_document([found])["hosts"][found.host]
+    if found.plan is None or found.state is None:
+        return Found(found.error or "not read", (), (), False, ())
     changes = [
-        Change(f"{item['kind']} {item['name']}", one["aspect"], one["actual"], one["wanted"])
-        for item in told["changes"]
-        for one in item["differences"]
+        Change(f"{item.kind} {item.name}", one.aspect, one.actual, one.wanted)
+        for item, differences in found.plan.differences(found.state)
+        for one in differences
     ]
-    devices = () if found.state is None else found.state.devices
     gpus = [
         MeasuredGpu(
             device.kind or device.name,
             device.memory_total,
             None if device.memory_free is None else device.memory_total - device.memory_free,
         )
-        for device in devices
+        for device in found.state.devices
     ]
-    return Found(told["error"], tuple(changes), tuple(told["notes"]), told["restarts"], tuple(gpus))
+    return Found(found.error, tuple(changes), found.plan.told, found.plan.restarts, tuple(gpus))

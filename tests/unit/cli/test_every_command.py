@@ -1,0 +1,164 @@
+"""What holds for every command: an example in its help, a pipe that closes, Ctrl-C, and a shell that completes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from ollama_fleet.cli import VERBS, cli
+from unit.cli.command import COMMAND
+
+FLEET = """\
+version: 1
+release: {version: 0.32.15}
+models:
+  reasoner: {from: 'deepseek-r1:7b', num_ctx: 8192}
+groups:
+  rack: {hosts: [gpu-01, gpu-02], models: [reasoner]}
+hosts:
+  gpu-01: {address: 127.0.0.1, ssh: {port: PORT}, gpus: [rtx-4090]}
+  gpu-02: {address: 192.0.2.2, gpus: [rtx-4090]}
+"""
+PRINTING = (
+    ["--help"],
+    ["schema"],
+    ["plan"],
+    ["plan", "--json"],
+    ["clients"],
+    ["fit", "deepseek-r1:7b", "--gpu", "rtx-4090"],
+    ["recommend", "--gpu", "rtx-4090"],
+    ["report", "-o", "-"],
+    ["validate"],
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "fleet.yaml").write_text(FLEET.replace("PORT", "22"))
+    (tmp_path / "fleet.lock").write_text("version: 1\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_has_an_example_that_the_command_takes(verb: str) -> None:
+    context = click.Context(cli)
+    found = cli.get_command(context, verb)
+    assert found is not None
+    said = " ".join((found.help or "").split())
+
+    example = re.search(rf"Example: ollama-fleet {verb}\b([^>|]*)", said)
+
+    assert example, f"ollama-fleet {verb} --help has no example"
+    options = {name for parameter in found.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    words = shlex.split(example[1])
+    assert {word for word in words if word.startswith("-") and word != "-"} <= options
+    if not any(isinstance(parameter, click.Argument) for parameter in found.params):
+        assert not words or words[0].startswith("-")
+
+
+@pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
+def test_a_reader_that_goes_away(arguments: list[str], folder: Path) -> None:
+    """As `| head -0` does; neither a traceback nor Python's own complaint at its end."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [COMMAND, *arguments],
+            cwd=folder,
+            stdout=write,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        os.close(write)
+    assert done.returncode == 1
+    assert not re.search("Traceback|Exception|Broken", done.stderr), done.stderr
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """The port of a server that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_interrupted(folder: Path, silent: int) -> None:
+    (folder / "fleet.yaml").write_text(FLEET.replace("PORT", str(silent)))
+    process = subprocess.Popen(
+        [COMMAND, "drift", "gpu-01"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "HOME": str(folder)},
+    )
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and not _connected(process.pid, silent):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+
+    assert process.returncode == 130, err
+    assert "Traceback" not in out + err
+    assert err.splitlines()[-1] == "interrupted"
+
+
+def _connected(pid: int, port: int) -> bool:
+    """Whether a process has a connection to a port of this machine."""
+    wanted = f"0100007F:{port:04X}"
+    lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
+    return any(line.split()[2] == wanted for line in lines)
+
+
+def completed(folder: Path, line: str) -> set[str]:
+    """What bash proposes behind a line, by the script that the command gives it."""
+    words = line.split(" ")
+    script = f"""
+source <(_OLLAMA_FLEET_COMPLETE=bash_source ollama-fleet)
+COMP_WORDS=({" ".join(map(shlex.quote, words))}); COMP_CWORD={len(words) - 1}
+_ollama_fleet_completion ollama-fleet
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+    done = subprocess.run(
+        ["bash", "--norc", "-c", script],
+        cwd=folder,
+        env={**os.environ, "PATH": f"{COMMAND.parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "proposed"),
+    [
+        ("ollama-fleet va", {"validate"}),
+        ("ollama-fleet plan --ex", {"--explain"}),
+        ("ollama-fleet plan gpu", {"gpu-01", "gpu-02"}),
+        ("ollama-fleet drift r", {"rack"}),
+        ("ollama-fleet clients op", {"open-webui", "openai"}),
+        ("ollama-fleet clients --host gpu-02 --host ra", {"rack"}),
+    ],
+)
+def test_bash_completes(line: str, proposed: set[str], folder: Path) -> None:
+    assert completed(folder, line) == proposed
+
+
+def test_bash_is_not_disturbed_by_a_fleet_that_is_wrong(folder: Path) -> None:
+    (folder / "fleet.yaml").write_text("version: 2\n")
+    assert completed(folder, "ollama-fleet plan gpu") == set()
