@@ -10,6 +10,8 @@ from lab.client import Client
 from lab.host import Host
 from lab.snapshot import VOLATILE, Entry, snapshot
 
+RECORDS = ("/var/lib/ollama-fleet/history", "/var/lib/ollama-fleet/before")
+"""What applies tell about themselves: each adds to it."""
 BACKUPS = ("/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-")
 
 ASK = """
@@ -71,4 +73,4 @@ def layer(host: Host, models_dir: str, stored: dict[str, Any], kind: str) -> str
 
 def written(host: Host) -> dict[str, Entry]:
     """Everything that the host has on its disk beyond the image all hosts share."""
-    return snapshot(host.container.directory / "disk/upper", (*VOLATILE, *BACKUPS))
+    return snapshot(host.container.directory / "disk/upper", (*VOLATILE, *BACKUPS, *RECORDS))

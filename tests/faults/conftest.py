@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from converge.fleet_directory import Document, FleetDirectory, merged
+from converge.outside_view import RECORDS
 from lab import Lab
 from lab.host import Host
 from lab.tiny_gguf import tiny_gguf
@@ -102,6 +103,7 @@ OWN = (
     "/etc/ssh",
     "/usr/share/ollama/.ollama/id_ed25519",
     "/usr/share/ollama/.ollama/id_ed25519.pub",
+    *RECORDS,
 )
 """What differs from host to host and is none of our business."""
 

@@ -9,7 +9,19 @@ import click
 
 from ollama_fleet.spec.errors import SpecErrors
 
-VERBS = ("clients", "drift", "fit", "init", "lock", "plan", "recommend", "report", "schema", "validate")
+VERBS = (
+    "clients",
+    "drift",
+    "fit",
+    "history",
+    "init",
+    "lock",
+    "plan",
+    "recommend",
+    "report",
+    "schema",
+    "validate",
+)
 
 
 class _Verbs(click.Group):

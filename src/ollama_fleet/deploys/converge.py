@@ -14,6 +14,7 @@ from pyinfra.context import host as current_host
 
 from ollama_fleet.checks.after_apply import check
 from ollama_fleet.deploys.planning import plan_connected
+from ollama_fleet.deploys.recording import pending_record
 from ollama_fleet.deploys.source import Source, load_source
 from ollama_fleet.operations import firewall, ollama
 from ollama_fleet.operations.context import StepFailed, has_changed, step
@@ -46,13 +47,15 @@ def converge() -> None:
         return
     for line in change_lines(plan, state):
         current_host.log(line)
+    pending = pending_record(source, plan, state)
     scope, models_dir, listen = spec.scope, spec.models_dir, (plan.address, plan.port)
     ollama.host_lock(
         name="Lock",
-        needed=bool(plan.differences(state)) or plan.restarts,
+        needed=pending.needed,
         scope=scope,
         models_dir=models_dir,
     )
+    ollama.record(name="Record", pending=pending, scope=scope, models_dir=models_dir)
     if plan.account:
         ollama.account(name="User of the service", models_dir=models_dir)
     ollama.directories(name="Directories", wanted=plan.directories, scope=scope, models_dir=models_dir)
@@ -102,6 +105,7 @@ def converge() -> None:
     )
     proof(name="Proof", source=source, spec=spec)
     ollama.prune(name="Prune", wanted=plan.pruned, listen=listen, scope=scope, models_dir=models_dir)
+    ollama.outcome(name="Outcome", pending=pending)
 
 
 @operation()

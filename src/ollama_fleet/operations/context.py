@@ -17,6 +17,7 @@ from ollama_fleet.probe.fact import probe
 from ollama_fleet.probe.request import ProbeRequest
 
 _CHANGED = "ollama_fleet.changed"
+_FAILURE = "ollama_fleet.failure"
 _LOADED = "ollama_fleet.loaded"
 
 
@@ -45,6 +46,16 @@ def has_changed(host: Host) -> bool:
     return bool(host.connector_data.get(_CHANGED))
 
 
+def remember_failure(host: Host, reason: str) -> None:
+    """Keep why a step failed, for the record of the apply."""
+    host.connector_data[_FAILURE] = reason
+
+
+def failure_of(host: Host) -> str:
+    """Why the last step failed; empty where none has said so."""
+    return str(host.connector_data.get(_FAILURE, ""))
+
+
 def step(function: Callable[[Host], None], what: str) -> FunctionCommand:
     """A command that runs Python at execution; an expected error fails this host with one line.
 
@@ -55,7 +66,9 @@ def step(function: Callable[[Host], None], what: str) -> FunctionCommand:
         try:
             function(host)
         except (StepFailed, OSError, SSHException, EOFError) as error:
-            logger.error(f"{host.print_prefix}{what}: {str(error) or type(error).__name__}")
+            reason = f"{what}: {str(error) or type(error).__name__}"
+            logger.error(f"{host.print_prefix}{reason}")
+            remember_failure(host, reason)
             return False
         return True
 

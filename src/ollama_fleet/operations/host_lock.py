@@ -84,8 +84,7 @@ def _first_line(channel: Any) -> str:
 
 
 def _script(layout: Layout) -> str:
-    path = "/run/ollama-fleet.lock" if layout.scope == "system" else f"{layout.state}/apply.lock"
-    lock, folder = quote(path), quote(str(PurePosixPath(path).parent))
+    lock, folder = quote(layout.apply_lock), quote(str(PurePosixPath(layout.apply_lock).parent))
     return f"""
 mkdir -p {folder}
 exec 9>>{lock}
@@ -98,6 +97,11 @@ else
 fi"""
 
 
+def deployer() -> str:
+    """Who applies, from where: `user@machine`."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
 def _holder() -> str:
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}, since {now}"
+    return f"{deployer()}, process {os.getpid()}, since {now}"

@@ -5,6 +5,7 @@ from ollama_fleet.operations.directory import directories
 from ollama_fleet.operations.host_lock import host_lock
 from ollama_fleet.operations.model import load, model, models
 from ollama_fleet.operations.prune import prune
+from ollama_fleet.operations.record import outcome, record
 from ollama_fleet.operations.release import release
 from ollama_fleet.operations.service import service
 from ollama_fleet.operations.text_file import files
@@ -17,7 +18,9 @@ __all__ = [
     "load",
     "model",
     "models",
+    "outcome",
     "prune",
+    "record",
     "release",
     "service",
 ]

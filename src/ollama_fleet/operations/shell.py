@@ -5,15 +5,30 @@ from __future__ import annotations
 import base64
 from pathlib import PurePosixPath
 from shlex import quote
+from typing import Any
 
+from pyinfra.api.arguments import ConnectorArguments
 from pyinfra.api.command import StringCommand
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
 
+from ollama_fleet.operations.context import remember_failure
 from ollama_fleet.planner.layout import Layout
+
+
+class _Remembered(StringCommand):
+    """A command whose complaint is kept, for the record of the apply."""
+
+    def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> Any:
+        done, output = super().execute(state, host, connector_arguments)
+        if not done and (said := [line for line in output.stderr_lines if line.strip()]):
+            remember_failure(host, said[-1].strip())
+        return done, output
 
 
 def script(*lines: str) -> StringCommand:
     """One command that stops at the first line that fails; what it makes others may read, whatever root's umask."""
-    return StringCommand("\n".join(["set -e", "umask 022", *lines]))
+    return _Remembered("\n".join(["set -e", "umask 022", *lines]))
 
 
 def write_file(path: str, content: bytes, *, mode: int, owner: str, group: str) -> str:

@@ -6,6 +6,7 @@ In user scope paths begin with `~/` until the home directory is known from the p
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Literal
 
 Scope = Literal["system", "user"]
@@ -99,6 +100,11 @@ class Layout:
         )
 
     @property
+    def command_backup(self) -> str:
+        """An `ollama` of somebody else that stood where our link is; it stays near, where it finds its libraries."""
+        return f"{self.command}.before-fleet"
+
+    @property
     def current(self) -> str:
         """The link to the version in use."""
         return f"{self.releases}/current"
@@ -112,6 +118,50 @@ class Layout:
     def supervisor(self) -> str:
         """Script that keeps the server running where there is no systemd."""
         return f"{self.state}/supervise.sh"
+
+    @property
+    def apply_lock(self) -> str:
+        """Held by the apply that is at work."""
+        return "/run/ollama-fleet.lock" if self.scope == "system" else f"{self.state}/apply.lock"
+
+    @property
+    def history(self) -> str:
+        """Holds a record per apply."""
+        return f"{self.state}/history"
+
+    @property
+    def before(self) -> str:
+        """Says what was not on the host before the first apply."""
+        return f"{self.state}/before"
+
+    def places(self) -> list[str]:
+        """Files, links and directories that are ours or on the way to them, parents first."""
+        own = [
+            self.releases,
+            self.command,
+            self.models,
+            f"{self.models}/blobs",
+            f"{self.models}/manifests",
+            self.state,
+            self.service_home,
+            f"{self.service_home}/.ollama",
+            self.environment,
+            self.restart_due,
+            self.unit,
+            self.drop_in,
+            self.profile,
+            self.supervisor,
+        ]
+        if self.scope == "system":
+            own += [self.firewall_script, self.firewall_unit]
+        if self.login_profile:
+            own.append(self.login_profile)
+        found: dict[str, None] = {}
+        for place in own:
+            parents = [str(parent) for parent in reversed(PurePosixPath(place).parents)]
+            found.update(dict.fromkeys(parent for parent in parents if parent not in (".", "~")))
+            found[place] = None
+        return list(found)
 
     @property
     def restart_due(self) -> str:

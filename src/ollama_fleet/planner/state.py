@@ -74,7 +74,7 @@ class InstalledVersion:
     evidence: str | None
     """What identifies the files, computed from what is there now; only for the version in use."""
     size: int = 0
-    """Bytes on disk; only for versions that are not in use."""
+    """Bytes on disk."""
 
 
 @dataclass(frozen=True, slots=True)

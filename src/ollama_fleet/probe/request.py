@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from ollama_fleet.planner.layout import Layout
 
@@ -16,31 +15,12 @@ class ProbeRequest:
 
     def paths(self) -> list[str]:
         """Files, links and directories whose state the planner compares, parents first."""
-        layout = self.layout
-        places = [
-            layout.releases,
-            layout.models,
-            f"{layout.models}/blobs",
-            f"{layout.models}/manifests",
-            layout.state,
-            layout.service_home,
-            f"{layout.service_home}/.ollama",
-            layout.environment,
-            layout.restart_due,
-            *self.contents(),
-        ]
-        found: dict[str, None] = {}
-        for place in places:
-            for parent in reversed(PurePosixPath(place).parents):
-                if str(parent) not in (".", "~"):
-                    found[str(parent)] = None
-            found[place] = None
-        return list(found)
+        return [*self.layout.places(), self.layout.before]
 
     def contents(self) -> list[str]:
         """Files whose bytes are compared."""
         layout = self.layout
-        files = [layout.unit, layout.drop_in, layout.profile, layout.supervisor]
+        files = [layout.unit, layout.drop_in, layout.profile, layout.supervisor, layout.before]
         if layout.scope == "system":
             files += [layout.firewall_script, layout.firewall_unit]
         if layout.login_profile:

@@ -33,7 +33,7 @@ cd {word(layout.releases)} 2>/dev/null && {{
     version=${{version%/}}
     [ -L "$version" ] || [ ! -d "$version/bin" ] || {{
       echo "version $version $(cat "$version/{STAMP}" 2>/dev/null)"
-      [ "$version" = "$(readlink current)" ] || echo "size $version $(du -sk "$version" 2>/dev/null | cut -f1)"
+      echo "size $version $(du -sk "$version" 2>/dev/null | cut -f1)"
     }}
   done
   cd /
