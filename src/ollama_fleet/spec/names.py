@@ -143,13 +143,16 @@ def parse_model_name(value: object) -> str:
     )
     if not good:
         raise Wrong(f"{show(value)} is no name for a model", hint)
-    _refuse_cloud(value, tag)
+    _refuse_reserved(value, tag)
     return value
 
 
-def _refuse_cloud(value: str, tag: str) -> None:
+def _refuse_reserved(value: str, tag: str) -> None:
+    """Ollama takes these at the end of a name for where a model runs, and never looks for a model of that tag."""
     if tag.casefold() == "cloud" or tag.casefold().endswith("-cloud"):
         raise Wrong(f"{show(value)} runs in the cloud, not on a host", "name a model that is downloaded")
+    if tag.casefold() == "local":
+        raise Wrong(f"{show(value)} has a tag that Ollama keeps for itself", "use another tag than local")
 
 
 def is_file_base(base: str) -> bool:
@@ -186,7 +189,7 @@ def parse_base(value: object) -> str:
         good = good and bool(_HOST_PART.fullmatch(before[0]))
     if len(before) > 2 or not good or (before and not _NAMESPACE_PART.fullmatch(before[-1])):
         raise Wrong(f"{show(value)} is no base of a model", hint)
-    _refuse_cloud(value, tag)
+    _refuse_reserved(value, tag)
     return value
 
 
