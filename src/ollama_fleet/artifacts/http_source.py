@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from ollama_fleet.artifacts.http_client import import_httpx
 
-__all__ = ["Answer", "FetchError", "HttpOptions", "HttpSource"]
+__all__ = ["Answer", "FetchError", "HttpOptions", "HttpSource", "NotThere"]
 
 _GATEWAY_TROUBLE = frozenset({429, 502, 503, 504})
 _ERROR_BODY = 64 << 10
@@ -22,6 +22,10 @@ _ERROR_BODY = 64 << 10
 
 class FetchError(Exception):
     """Something could not be had over the network. One line, with the URL and what to do."""
+
+
+class NotThere(FetchError):
+    """The server answers, and has no such thing."""
 
 
 @dataclass(frozen=True, slots=True)

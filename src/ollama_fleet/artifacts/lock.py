@@ -95,11 +95,12 @@ class Lock(Entry):
         except SpecErrors as error:
             raise LockError(error.errors) from None
         if not isinstance(data, dict) or "version" not in data:
-            hint = "run `ollama-fleet lock` to write it anew"
+            hint = "`ollama-fleet lock --update` writes it anew"
             raise LockError([SpecError("", "this is no lock: it has no version", hint, Position(1, 1), file)])
         if data["version"] != 1 or data["version"] is True:
             message = f"version is {show(data['version'])}; this ollama-fleet reads version 1"
-            raise LockError([SpecError("version", message, None, positions.get(("version",)), file)])
+            hint = "use the ollama-fleet that wrote it, or a newer one"
+            raise LockError([SpecError("version", message, hint, positions.get(("version",)), file)])
         try:
             lock = cls.model_validate(data)
         except ValidationError as error:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from ollama_fleet.artifacts.gguf_reader import GgufError
 from ollama_fleet.artifacts.gojson import decode, encode
-from ollama_fleet.artifacts.http_source import FetchError, HttpOptions, HttpSource
+from ollama_fleet.artifacts.http_source import FetchError, HttpOptions, HttpSource, NotThere
 from ollama_fleet.artifacts.lock_entries import ArchiveLock, Facts, FileLock, ModelLock, ReleaseLock
 from ollama_fleet.artifacts.manifest import Manifest, ManifestError
 from ollama_fleet.artifacts.model_config import MAX_CONFIG_BYTES, ModelConfig
@@ -29,7 +29,15 @@ from ollama_fleet.artifacts.releases import (
 )
 from ollama_fleet.artifacts.sha256 import hex_of, sha256_of_file
 
-__all__ = ["LockingError", "ReadFacts", "resolve_file", "resolve_model", "resolve_release"]
+__all__ = [
+    "LockingError",
+    "ReadFacts",
+    "archive_urls",
+    "manifest_digest",
+    "resolve_file",
+    "resolve_model",
+    "resolve_release",
+]
 
 _MAX_PARAMS_BYTES = 1 << 20
 
@@ -40,6 +48,11 @@ the model has a projector, also the same two of it, as a pair. `gguf.read_facts`
 
 class LockingError(Exception):
     """A name could not be resolved. One line: which, why, and what to do."""
+
+    def __init__(self, message: str, *, gone: bool = False) -> None:
+        super().__init__(message)
+        self.gone = gone
+        """Whoever was asked answered that there is no such thing, or not any more."""
 
 
 def resolve_release(
@@ -61,6 +74,30 @@ def resolve_release(
     Raises:
         LockingError: when an archive or its hash cannot be found.
     """
+    names, where = _asked(version, targets, source)
+    try:
+        found = _from_url(where, names, options) if isinstance(where, str) else _from_path(where, names)
+    except ValidationError as error:
+        raise LockingError(f"release {version}: {_first(error)}") from None
+    except (FetchError, ReleaseError) as error:
+        raise LockingError(f"release {version}: {error}", gone=_is_gone(error)) from None
+    return ReleaseLock(archives=found)
+
+
+def archive_urls(version: str, targets: Iterable[str], *, source: str | Path | None = None) -> dict[str, str]:
+    """The URL that `resolve_release` gives each archive, without looking. Raises LockingError."""
+    names, where = _asked(version, targets, source)
+    if isinstance(where, str):
+        return {target: where + name for target, name in names.items()}
+    if where.is_file():
+        return dict.fromkeys(names, where.resolve().as_uri())
+    return {target: (where / name).resolve().as_uri() for target, name in names.items()}
+
+
+def _asked(
+    version: str, targets: Iterable[str], source: str | Path | None
+) -> tuple[dict[str, str], str | Path]:
+    """File names by target, and where they are: a URL that ends in a slash, or a path."""
     try:
         parsed = Version.parse(version)
         names = {target: archive_name(parsed, target) for target in targets}
@@ -68,23 +105,16 @@ def resolve_release(
         raise LockingError(f"release {version}: {error}") from None
     if not names:
         raise LockingError(f"release {version}: no target was asked for")
-    where = None if source is None else str(source).replace("{version}", str(parsed))
-    if where is not None and "@" in urlsplit(where).netloc:
+    if source is None:
+        return names, upstream_url(parsed, "")
+    where = str(source).replace("{version}", str(parsed))
+    if "@" in urlsplit(where).netloc:
         raise LockingError(
             f"release {version}: the source has a user in its URL; secrets must not get into the lock"
         )
-    try:
-        if where is None:
-            found = _from_url(upstream_url(parsed, ""), names, options)
-        elif where.startswith(("http://", "https://")):
-            found = _from_url(where.rstrip("/") + "/", names, options)
-        else:
-            found = _from_path(Path(where.removeprefix("file://")), names)
-    except ValidationError as error:
-        raise LockingError(f"release {version}: {_first(error)}") from None
-    except (FetchError, ReleaseError) as error:
-        raise LockingError(f"release {version}: {error}") from None
-    return ReleaseLock(archives=found)
+    if where.startswith(("http://", "https://")):
+        return names, where.rstrip("/") + "/"
+    return names, Path(where.removeprefix("file://"))
 
 
 def resolve_model(
@@ -112,7 +142,20 @@ def resolve_model(
     except ValidationError as error:
         raise LockingError(f"model {name.short}: {_first(error)}") from None
     except (FetchError, ManifestError, GgufError) as error:
-        raise LockingError(f"model {name.short}: {error}") from None
+        raise LockingError(f"model {name.short}: {error}", gone=_is_gone(error)) from None
+
+
+def manifest_digest(name: ModelName, options: HttpOptions | None = None) -> str:
+    """The digest of the manifest that a registry serves under a name at this moment.
+
+    Raises:
+        LockingError: when there is no such model, or the registry cannot be used.
+    """
+    try:
+        with RegistryClient(options) as registry:
+            return registry.manifest(name).digest
+    except (FetchError, ManifestError) as error:
+        raise LockingError(f"model {name.short}: {error}", gone=_is_gone(error)) from None
 
 
 def resolve_file(path: Path, read_facts: ReadFacts | None = None) -> FileLock:
@@ -135,8 +178,13 @@ def resolve_file(path: Path, read_facts: ReadFacts | None = None) -> FileLock:
     except GgufError as error:
         raise LockingError(f"file {path}: {error}") from None
     except OSError as error:
-        raise LockingError(f"file {path}: {(error.strerror or 'cannot be read').lower()}") from None
+        reason = (error.strerror or "cannot be read").lower()
+        raise LockingError(f"file {path}: {reason}", gone=_is_gone(error)) from None
     return FileLock(sha256=hex_of(digest), size=size, facts=facts)
+
+
+def _is_gone(error: Exception) -> bool:
+    return isinstance(error, NotThere | FileNotFoundError)
 
 
 def _first(error: ValidationError) -> str:
@@ -163,14 +211,15 @@ def _from_url(base: str, names: dict[str, str], options: HttpOptions | None) -> 
     with HttpSource(options) as http:
         listing = http.get(base + CHECKSUMS, MAX_CHECKSUMS_BYTES)
         if listing.status != 200:
-            raise FetchError(
-                f"{base}{CHECKSUMS}: the server answers {listing.status}; is there such a release?"
+            raise _refusal(
+                listing.status,
+                f"{base}{CHECKSUMS}: the server answers {listing.status}; is there such a release?",
             )
         hashes = parse_checksums(listing.body.decode("utf-8", "replace"), base + CHECKSUMS)
         archives = {}
         for target, name in names.items():
             if name not in hashes:
-                raise FetchError(f"{base}{CHECKSUMS}: has no {name}")
+                raise NotThere(f"{base}{CHECKSUMS}: has no {name}")
             archives[target] = ArchiveLock(
                 url=base + name, sha256=hashes[name], size=_size(http, base + name)
             )
@@ -181,10 +230,14 @@ def _size(http: HttpSource, url: str) -> int:
     answer = http.head(url)
     length = answer.headers.get("content-length", "")
     if answer.status != 200:
-        raise FetchError(f"{url}: the server answers {answer.status}, though its hash is listed")
+        raise _refusal(answer.status, f"{url}: the server answers {answer.status}, though its hash is listed")
     if not length.isascii() or not length.isdigit() or len(length) > 18:
         raise FetchError(f"{url}: the server does not tell its size (Content-Length)")
     return int(length)
+
+
+def _refusal(status: int, message: str) -> FetchError:
+    return NotThere(message) if status in {404, 410} else FetchError(message)
 
 
 def _from_path(path: Path, names: dict[str, str]) -> dict[str, ArchiveLock]:

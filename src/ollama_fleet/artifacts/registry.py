@@ -7,12 +7,12 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode, urlsplit
 
-from ollama_fleet.artifacts.http_source import Answer, FetchError, HttpOptions, HttpSource
+from ollama_fleet.artifacts.http_source import Answer, FetchError, HttpOptions, HttpSource, NotThere
 from ollama_fleet.artifacts.manifest import MANIFEST_MEDIA_TYPE, MAX_MANIFEST_BYTES, Manifest, ManifestError
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.artifacts.sha256 import check_digest, sha256_of
 
-__all__ = ["RegistryClient", "RegistryError"]
+__all__ = ["NoSuchModel", "RegistryClient", "RegistryError"]
 
 _TOKEN_BYTES = 256 << 10
 _PARAMETER = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
@@ -21,6 +21,10 @@ _TOKEN = re.compile(r"[!-~]{1,65536}")
 
 class RegistryError(FetchError):
     """A registry did not give what was asked of it. One line, with the URL and what to do."""
+
+
+class NoSuchModel(RegistryError, NotThere):
+    """The registry has no model of that name."""
 
 
 class RegistryClient:
@@ -51,12 +55,13 @@ class RegistryClient:
         """The manifest of a model, with the bytes its digest is of.
 
         Raises:
-            RegistryError: when there is no such model, no such registry, or the answer is no manifest.
+            NoSuchModel: when the registry does not have it.
+            RegistryError: when there is no such registry, or the answer is no manifest.
         """
         url = f"{self._base(name)}/manifests/{name.tag}"
         answer = self._get(name, url, MAX_MANIFEST_BYTES, {"Accept": MANIFEST_MEDIA_TYPE})
         if answer.status == 404:
-            raise RegistryError(
+            raise NoSuchModel(
                 f"{url}: no such model {name.repository}:{name.tag} at {name.host}; check the name"
             )
         self._expect(answer, url, 200)

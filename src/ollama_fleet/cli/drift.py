@@ -9,12 +9,13 @@ import click
 
 from ollama_fleet.cli.options import hosts_argument, json_option
 from ollama_fleet.deploys.source import fleet_path, load_source
-from ollama_fleet.outputs.changes import changes_document
+from ollama_fleet.deploys.surveyed import Surveyed
+from ollama_fleet.outputs.changes import changes_document, status_of
 from ollama_fleet.outputs.console import console
 from ollama_fleet.outputs.drift_view import print_drift
 from ollama_fleet.planner.changes import change_lines
 
-CLEAN, ERROR, DRIFTED = 0, 1, 2
+EXIT = {"clean": 0, "error": 1, "drifted": 2}
 
 
 @click.command("drift")
@@ -23,8 +24,8 @@ CLEAN, ERROR, DRIFTED = 0, 1, 2
 def command(hosts: tuple[str, ...], as_json: bool) -> None:
     """Compare HOSTS (hosts or groups; all by default) with fleet.yaml; nothing is changed.
 
-    Costs one command per host. Exit code: 0 nothing to do, 2 changes, 1 error (a host that cannot be read; the
-    others are reported all the same).
+    Costs one command per host. Exit code: 0 nothing to do, 2 changes, 1 error (a host that cannot be read, or that an
+    apply could not bring in order; the others are reported all the same).
 
     Example: ollama-fleet drift --json gpu-01
     """
@@ -39,13 +40,13 @@ def command(hosts: tuple[str, ...], as_json: bool) -> None:
         print_drift(out, found)
     else:
         for item in found:
-            if item.error or item.plan is None or item.state is None:
-                click.echo(f"{item.host}: {item.error}", err=True)
-                continue
-            lines = list(change_lines(item.plan, item.state))
-            for line in lines or ["nothing to do"]:
-                click.echo(f"{item.host}: {line}")
-    if any(item.error for item in found):
-        raise click.exceptions.Exit(ERROR)
-    drifted = any(item.plan and item.state and item.plan.differences(item.state) for item in found)
-    raise click.exceptions.Exit(DRIFTED if drifted else CLEAN)
+            _print(item)
+    raise click.exceptions.Exit(EXIT[status_of(found)])
+
+
+def _print(item: Surveyed) -> None:
+    lines = list(change_lines(item.plan, item.state)) if item.plan and item.state else []
+    for line in lines if lines or item.error else ["nothing to do"]:
+        click.echo(f"{item.host}: {line}")
+    if item.error:
+        click.echo(f"{item.host}: {item.error}", err=True)

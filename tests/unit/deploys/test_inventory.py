@@ -8,7 +8,7 @@ import pytest
 
 from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.deploys.inventory import check_keys, host_entry, inventory
-from ollama_fleet.deploys.locking import needs_of
+from ollama_fleet.deploys.needs import needs_of
 from ollama_fleet.spec.errors import SpecErrors
 from ollama_fleet.spec.fleet import Fleet
 

@@ -1,0 +1,158 @@
+"""The JSON Schemas of what commands print with `--json`: `ollama-fleet schema NAME`.
+
+Within one version of a document keys may be added to its schema, but none is removed and none changes its meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ollama_fleet.spec.schema import json_schema
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+NUMBER: Schema = {"type": "number", "minimum": 0}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+BOOL: Schema = {"type": "boolean"}
+DIGEST: Schema = {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _one_of(*values: str) -> Schema:
+    return {"enum": list(values)}
+
+
+def _object(optional: dict[str, Schema] | None = None, /, **required: Schema) -> Schema:
+    return {
+        "type": "object",
+        "properties": {**required, **(optional or {})},
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+def _by_host(schema: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": schema}
+
+
+def _document(title: str, **keys: Schema) -> Schema:
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": title,
+        **_object(version={"const": 1}, **keys),
+    }
+
+
+def drift() -> Schema:
+    """What `drift --json` prints."""
+    status = _one_of("clean", "drifted", "error")
+    difference = _object(aspect=TEXT, expected=TEXT, actual=TEXT)
+    change = _object(kind=TEXT, name=TEXT, differences={**_list(difference), "minItems": 1})
+    host = _object(
+        status=status, error=_or_null(TEXT), changes=_list(change), restarts=BOOL, notes=_list(TEXT)
+    )
+    return _document("ollama-fleet drift --json", status=status, hosts=_by_host(host))
+
+
+def _estimate() -> dict[str, Schema]:
+    optional = {"projector": COUNT, "draft": COUNT}
+    device = _object(
+        optional,
+        name=TEXT,
+        weights=COUNT,
+        kv=COUNT,
+        compute=COUNT,
+        reserve=COUNT,
+        total=COUNT,
+        free=_or_null(COUNT),
+    )
+    return {
+        "model": TEXT,
+        "layers": _object(total=COUNT, offloaded=COUNT),
+        "devices": _list(device),
+        "host": _object(weights=COUNT, kv=COUNT, compute=COUNT, total=COUNT),
+        "fits": BOOL,
+        "confidence": TEXT,
+        "reasons": _list(TEXT),
+    }
+
+
+def fit() -> Schema:
+    """What `fit --json` prints; sizes in bytes."""
+    return _document("ollama-fleet fit --json", **_estimate())
+
+
+def plan() -> Schema:
+    """What `plan --json` prints; sizes in bytes."""
+    placement = _object(
+        model=TEXT,
+        base=TEXT,
+        quantization=_or_null(TEXT),
+        num_ctx=COUNT,
+        num_gpu=_or_null(COUNT),
+        num_batch=_or_null(COUNT),
+        preload=BOOL,
+        estimate=_or_null(_object(**_estimate())),
+        tokens_per_second=_or_null({**_list(NUMBER), "minItems": 2, "maxItems": 2}),
+        rejected=_or_null(TEXT),
+        remarks=_list(TEXT),
+    )
+    host = _object(gpus=_or_null(_list(TEXT)), error=_or_null(TEXT), fits=BOOL, placements=_list(placement))
+    return _document("ollama-fleet plan --json", hosts=_by_host(host))
+
+
+def lock() -> Schema:
+    """What `lock --json` prints; sizes in bytes."""
+    entry = _object(
+        kind=_one_of("release", "model", "file"),
+        name=TEXT,
+        change=_one_of("added", "updated", "removed", "kept"),
+        before=_or_null(DIGEST),
+        after=_or_null(DIGEST),
+        size=_or_null(COUNT),
+    )
+    return _document(
+        "ollama-fleet lock --json",
+        file=TEXT,
+        status=_one_of("changed", "unchanged"),
+        entries=_list(entry),
+    )
+
+
+def lock_check() -> Schema:
+    """What `lock --check --json` prints."""
+    entry = _object(
+        kind=_one_of("release", "model", "file"),
+        name=TEXT,
+        state=_one_of("locked", "missing", "unneeded", "stale", "moved", "unchecked"),
+        locked=_or_null(DIGEST),
+        found=_or_null(DIGEST),
+        reason=_or_null(TEXT),
+    )
+    return _document(
+        "ollama-fleet lock --check --json",
+        file=TEXT,
+        status=_one_of("locked", "stale", "moved"),
+        offline=BOOL,
+        entries=_list(entry),
+    )
+
+
+SCHEMAS: dict[str, Callable[[], Schema]] = {
+    "fleet": json_schema,
+    "drift": drift,
+    "fit": fit,
+    "lock": lock,
+    "lock-check": lock_check,
+    "plan": plan,
+}
+"""By the name that `ollama-fleet schema` takes; `fleet` is that of fleet.yaml."""
