@@ -28,3 +28,10 @@ def version_served(host: Host, wait: float = 0.0) -> str:
 def manifests(host: Host) -> set[str]:
     """The models on the host's disk, by path below `manifests/`."""
     return set(host.run("cd /srv/ollama/models/manifests && find . -type f").stdout.split())
+
+
+def models_on_disk(host: Host) -> dict[str, str]:
+    """sha256 by path of every manifest and every blob, but for what is still being fetched."""
+    line = "cd /srv/ollama/models && find manifests blobs -type f ! -name '*-partial*' -exec sha256sum {} +"
+    listed = (entry.split(maxsplit=1) for entry in host.run(line).stdout.splitlines())
+    return {path: digest for digest, path in listed}

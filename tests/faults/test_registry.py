@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from converge.command_runs import Run
 from converge.fleet_directory import FleetDirectory
 from faults.conftest import NEWER, OLDER, MakeFleet, Shelf
-from faults.outside import manifests, version_served
+from faults.outside import manifests, models_on_disk, version_served
 from lab import Lab
 from lab.host import Host
 from lab.tiny_gguf import tiny_gguf
@@ -78,24 +79,75 @@ def test_dying_and_lying(served: Served, tmp_path: Path) -> None:
     assert served.blobs_are_right()
 
 
+def pull_line(run: Run) -> str:
+    assert run.code == 1, str(run)
+    (line,) = [line for line in run.told("fetching") if line.startswith("pull ")]
+    return line
+
+
 def test_a_base_that_moved_after_the_lock(served: Served, tmp_path: Path) -> None:
     lab, host, fleet = served.lab, served.host, served.fleet
-    lab.registry.push_gguf("faults/moving", tiny_gguf(tmp_path / "one.gguf", seed=11))
+    gguf = [tiny_gguf(tmp_path / f"{number}.gguf", seed=number) for number in (11, 12, 13)]
+    first = lab.registry.push_gguf("faults/moving", gguf[0], parameters={"top_k": 11})
     moving = lab.registry.model("faults/moving")
     served.ask_for("moved", moving)
     locked = (fleet.path / "fleet.lock").read_text()
-    digest = lab.registry.push_gguf("faults/moving", tiny_gguf(tmp_path / "two.gguf", seed=12))
-    run = fleet.apply()
-    assert run.code == 1
-    (line,) = [line for line in run.told("fetching") if line.startswith("pull ")]
-    assert line.startswith(f"pull {moving}: {moving} came with digest {digest}, locked is sha256:")
-    assert line.endswith("run `ollama-fleet lock` and commit fleet.lock")
-    assert not any("registry.ollama.ai/library/moved" in path for path in manifests(host))
+
+    # Nothing of that name is on the host yet: nothing is left of what came instead.
+    second = lab.registry.push_gguf("faults/moving", gguf[1])
+    had = manifests(host)
+    line = pull_line(fleet.apply())
+    assert line.startswith(f"pull {moving}: {moving} came with digest {second}, locked is {first}; ")
+    assert line.endswith(f"run `ollama-fleet lock --update {moving}` and commit fleet.lock")
+    assert manifests(host) == had
     assert (fleet.path / "fleet.lock").read_text() == locked
-    lab.registry.push_gguf("faults/moving", tmp_path / "one.gguf")
-    run = fleet.apply()
-    assert run.code == 0, str(run)
+
+    lab.registry.push_gguf("faults/moving", gguf[0], parameters={"top_k": 11})
+    assert fleet.apply().code == 0
+    had, store = manifests(host), models_on_disk(host)
+
+    # A good one is there, and a moved tag is not even looked at.
+    lab.registry.push_gguf("faults/moving", gguf[1])
+    assert fleet.apply().code == 0
+    assert models_on_disk(host) == store
+
+    # The lock wants the second, the registry has a third by now: the first stays, with every layer.
+    assert fleet.run("ollama-fleet", "lock", "--update", "moved").code == 0
+    third = lab.registry.push_gguf("faults/moving", gguf[2])
+    line = pull_line(fleet.apply())
+    assert f" came with digest {third}, locked is {second}; " in line
+    assert models_on_disk(host) == store
+    assert manifests(host) == had
+    assert served.blobs_are_right()
+
+    lab.registry.push_gguf("faults/moving", gguf[1])
+    assert fleet.apply().code == 0
     assert fleet.drift().code == 0
+    assert manifests(host) == had
+    assert models_on_disk(host) != store
+
+
+@pytest.mark.parametrize("broken", ["truncated", "swapped"])
+def test_a_blob_that_is_not_what_it_is_called(broken: str, served: Served, tmp_path: Path) -> None:
+    lab, host, fleet = served.lab, served.host, served.fleet
+    gguf = tiny_gguf(tmp_path / "m.gguf", seed=21)
+    lab.registry.push_gguf("faults/broken", gguf)
+    served.ask_for("broken", lab.registry.model("faults/broken"))
+    had, store = manifests(host), models_on_disk(host)
+    stored = lab.registry.stored_blob(hashlib.sha256(gguf.read_bytes()).hexdigest())
+    content = stored.read_bytes()
+
+    stored.write_bytes(content[: len(content) // 2] if broken == "truncated" else content[::-1])
+    line = pull_line(fleet.apply())
+    assert "digest mismatch" in line
+    assert manifests(host) == had
+    # What came whole stays for the next try.
+    assert models_on_disk(host).items() >= store.items()
+    assert served.blobs_are_right()
+
+    stored.write_bytes(content)
+    assert fleet.apply().code == 0
+    assert manifests(host) > had
 
 
 def test_a_release_with_other_bytes(served: Served) -> None:

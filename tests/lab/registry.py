@@ -151,6 +151,11 @@ class Registry:
         """The name by which an Ollama pulls what was pushed: `10.213.0.2:5000/library/tiny:latest`."""
         return f"{self.host}/{name}:{tag}"
 
+    def stored_blob(self, hexadecimal: str) -> Path:
+        """Where the registry keeps a blob, for tests in which it comes to hold something else."""
+        blobs = self.directory / "storage/docker/registry/v2/blobs/sha256"
+        return blobs / hexadecimal[:2] / hexadecimal / "data"
+
     def publish(self, path: Path, name: str | None = None) -> str:
         """Copy a file to where it is served and return its URL."""
         name = name or path.name

@@ -16,11 +16,11 @@ from pyinfra.context import host
 
 from ollama_fleet.api.client import Ollama, Progress
 from ollama_fleet.api.errors import ApiError, Refused
-from ollama_fleet.api.listed import by_name
 from ollama_fleet.api.out_of_memory import explained, out_of_memory
 from ollama_fleet.api.through import is_connected, server_of
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.operations.context import StepFailed, look, mark_changed, mark_loaded, step
+from ollama_fleet.operations.pull import pull_locked
 from ollama_fleet.operations.readiness import LOST, wait_until_ready
 from ollama_fleet.operations.shell import script
 from ollama_fleet.planner.items.model import WantedBase, WantedImport, WantedLoaded, WantedModel
@@ -174,9 +174,11 @@ def _bring(
         return step(
             _calling(listen, scope, lambda server, at: _import(server, at, base, path)), f"import {base.path}"
         )
-    return step(
-        _calling(listen, scope, lambda server, at: _pull(server, at, base, models_dir)), f"pull {base.name}"
-    )
+
+    def pull(server: Ollama, at: Host) -> None:
+        pull_locked(server, at, base, models_dir, _teller(at, base.name))
+
+    return step(_calling(listen, scope, pull), f"pull {base.name}")
 
 
 def _import(server: Ollama, at: Host, base: WantedImport, path: Path) -> None:
@@ -191,51 +193,6 @@ def _import(server: Ollama, at: Host, base: WantedImport, path: Path) -> None:
     except OSError as error:
         raise StepFailed(f"{path}: {error.strerror}") from error
     server.create({"model": base.model.short, "files": {path.name: digest}}, told=_teller(at, base.name))
-
-
-def _pull(server: Ollama, at: Host, base: WantedBase, models_dir: str) -> None:
-    digest = _pull_once(server, at, base)
-    if digest is None:
-        # What an earlier pull left behind was bad, such as on a disk that was full.
-        _remove_bad_blobs(at, base, models_dir)
-        digest = _pull_once(server, at, base)
-    if digest is None:
-        _remove_bad_blobs(at, base, models_dir)
-        raise StepFailed(f"{base.name} came with a digest mismatch twice: is the registry in order?")
-    if digest != base.digest and _keeps_manifests(server.version()):
-        raise StepFailed(
-            f"{base.name} came with digest {digest}, locked is {base.digest}; "
-            "if the change is wanted, run `ollama-fleet lock` and commit fleet.lock"
-        )
-
-
-def _pull_once(server: Ollama, at: Host, base: WantedBase) -> str | None:
-    """Pull, and return the digest that the server then lists; None where a blob turned out to be bad."""
-    try:
-        server.pull(base.model.short, insecure=base.insecure, told=_teller(at, base.name))
-    except Refused as error:
-        if "digest mismatch" not in str(error):
-            raise
-        return None
-    listed = by_name(server.tags()).get(base.model)
-    return None if listed is None else f"sha256:{listed.digest}"
-
-
-def _remove_bad_blobs(at: Host, base: WantedBase, models_dir: str) -> None:
-    """Remove what does not have the digest in its name: a server checks a blob only right after fetching it.
-
-    At the first bad one it stops, and takes those that it did not come to for good ever after.
-    """
-    blobs = (f"{models_dir}/blobs/{digest.replace(':', '-')}" for digest in sorted(base.content))
-    check = 'if [ -f "$blob" ] && [ "sha256-$(sha256sum <"$blob" | cut -c1-64)" != "${blob##*/}" ]; then'
-    command = f'for blob in {" ".join(map(quote, blobs))}; do {check} rm -f "$blob"; fi; done'
-    at.run_shell_command(StringCommand(command), _sudo=bool(at.data.get("_sudo")))
-
-
-def _keeps_manifests(version: str) -> bool:
-    """Servers before 0.19 write a pulled manifest anew, which changes its digest but not its layers."""
-    parts = version.split("-", maxsplit=1)[0].split(".")
-    return [int(part) for part in parts if part.isdigit()][:2] >= [0, 19] or version.startswith("0.0.0")
 
 
 def _creator(wanted: WantedModel, listen: Listen, scope: Scope) -> Callable[[Host], None]:
