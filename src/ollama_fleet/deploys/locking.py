@@ -56,8 +56,8 @@ def make_lock(
         found = _release(version, archives, needs.sources[version], locked, told)
         releases[version] = ReleaseLock(archives=found)
     lock = gathered(fleet, lambda lock, base: _with_base(lock, fleet, base, held, told))
-    found = Lock(releases=releases, models=lock.models, files=lock.files)
-    return found.with_measured(lock.measured)
+    whole = Lock(releases=releases, models=lock.models, files=lock.files)
+    return whole.with_measured(lock.measured)
 
 
 def source_of(source: str) -> str | None:
