@@ -70,7 +70,9 @@ def _undone_on_failure(server: Ollama, base: WantedBase) -> Generator[None, None
     except BaseException:
         # Where the server is gone too, the second name stays, and the next pull finds it.
         with suppress(ApiError):
-            server.delete(base.model.short)  # with the layers that only it needs; a copy over it would leave them
+            server.delete(
+                base.model.short
+            )  # with the layers that only it needs; a copy over it would leave them
             if had:
                 server.copy(kept.short, base.model.short)
                 server.delete(kept.short)
