@@ -97,6 +97,7 @@ def plan() -> Schema:
         model=TEXT,
         base=TEXT,
         quantization=_or_null(TEXT),
+        size=_or_null(TEXT),
         num_ctx=COUNT,
         num_gpu=_or_null(COUNT),
         num_batch=_or_null(COUNT),
