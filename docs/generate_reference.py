@@ -22,7 +22,7 @@ TARGET = Path(__file__).with_name("reference.md")
 SETTINGS = "Host settings"
 """Title of the keys that defaults, groups and hosts share."""
 
-SECTIONS = ("Model", "ModelSettings", "Release", "Firewall", "Ssh", "Registry")
+SECTIONS = ("Model", "ModelSettings", "Expect", "Release", "Firewall", "Ssh", "Registry")
 """Definitions of the schema with a chapter of their own, in the order of the page."""
 
 TITLES = {"ModelSettings": "Model settings", "Ssh": "SSH", "Defaults": SETTINGS}
@@ -31,6 +31,7 @@ MAPS = {"env": "Environment variables", "parameters": "Parameters"}
 PLACES = {
     "Model": "`models.NAME`",
     "ModelSettings": "`models.NAME`, `models.NAME.per_gpu.GPU` and `hosts.NAME.models.NAME`",
+    "Expect": "`expect`, among the model settings",
     "Release": "`release`, at the top or among the host settings",
     "Firewall": "`firewall`, among the host settings",
     "Ssh": "`ssh`, among the host settings",

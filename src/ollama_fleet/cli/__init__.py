@@ -21,6 +21,7 @@ VERBS = (
     "report",
     "schema",
     "validate",
+    "verify",
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from pyinfra.api.command import FunctionCommand
@@ -12,7 +12,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.context import host as current_host
 
-from ollama_fleet.checks.after_apply import check
+from ollama_fleet.checks.verify import verify
 from ollama_fleet.deploys.planning import plan_connected
 from ollama_fleet.deploys.recording import pending_record
 from ollama_fleet.deploys.source import Source, load_source
@@ -48,6 +48,7 @@ def converge() -> None:
     for line in change_lines(plan, state):
         current_host.log(line)
     pending = pending_record(source, plan, state)
+    touched = _touched(plan, state)
     scope, models_dir, listen = spec.scope, spec.models_dir, (plan.address, plan.port)
     ollama.host_lock(
         name="Lock",
@@ -98,27 +99,34 @@ def converge() -> None:
     ollama.load(
         name="Preload",
         wanted=plan.loaded,
-        changed=_to_load(plan, state),
+        changed=_to_load(plan, touched),
         listen=listen,
         scope=scope,
         models_dir=models_dir,
     )
-    proof(name="Proof", source=source, spec=spec)
+    proof(name="Proof", source=source, spec=spec, touched=touched)
     ollama.prune(name="Prune", wanted=plan.pruned, listen=listen, scope=scope, models_dir=models_dir)
     ollama.outcome(name="Outcome", pending=pending)
 
 
 @operation()
-def proof(source: Source, spec: HostSpec) -> Generator[FunctionCommand, None, None]:
+def proof(
+    source: Source, spec: HostSpec, touched: Sequence[str] = ()
+) -> Generator[FunctionCommand, None, None]:
     """Check that the host is what was asked, and print its line of the summary.
 
-    The checks only read, so on a host that is right this reports no change; what is wrong becomes a command that
-    fails with it. They run at execution only: in a dry run there is nothing to prove yet.
+    What the checks load goes again, so on a host that is right this reports no change; what is wrong becomes a
+    command that fails with it. They run at execution only: in a dry run there is nothing to prove yet.
+
+    Args:
+        source: the fleet.
+        spec: the host in it.
+        touched: names of the models that this run changes; they are tried as deep as `verify` of the host says.
     """
     if not current_host.state.is_executing:
         return
     try:
-        failures, summary = _verdict(current_host, source, spec)
+        failures, summary = _verdict(current_host, source, spec, touched)
     except Exception as error:
         failures, summary = (f"{type(error).__name__}: {error}",), ""
     for failure in failures:
@@ -127,7 +135,9 @@ def proof(source: Source, spec: HostSpec) -> Generator[FunctionCommand, None, No
         current_host.log_styled(summary, fg="green")
 
 
-def _verdict(host: Host, source: Source, spec: HostSpec) -> tuple[tuple[str, ...], str]:
+def _verdict(
+    host: Host, source: Source, spec: HostSpec, touched: Sequence[str]
+) -> tuple[tuple[str, ...], str]:
     changed = has_changed(host)
     if changed:
         forget(host)
@@ -137,8 +147,16 @@ def _verdict(host: Host, source: Source, spec: HostSpec) -> tuple[tuple[str, ...
         return ("the host could not be read after the changes",), ""
     except (PlanError, ProbeError, SpecErrors) as error:
         return (str(error),), ""
-    verdict = check(host, plan, state, changed=changed)
-    return verdict.failures, verdict.summary
+    verdict = verify(
+        host,
+        plan,
+        state,
+        depth=spec.verify if changed and touched else "quick",
+        only=touched,
+        just_changed=changed,
+        closed_too=changed,
+    )
+    return tuple(map(str, verdict.all_failures)), verdict.summary
 
 
 def _failing(reason: str) -> FunctionCommand:
@@ -158,10 +176,11 @@ def _asked(host: Host) -> tuple[Source, HostSpec]:
     return source, source.fleet.host(name)
 
 
-def _to_load(plan: HostPlan, state: HostState) -> tuple[str, ...]:
+def _touched(plan: HostPlan, state: HostState) -> tuple[str, ...]:
+    """The models that change, or whose server does."""
     restarted = plan.service.needs_restart(state)
-    return tuple(
-        item.name
-        for item, model in ((item, model) for item in plan.loaded for model in plan.models)
-        if item.model == model.model and (restarted or model.differences(state))
-    )
+    return tuple(model.name for model in plan.models if restarted or model.differences(state))
+
+
+def _to_load(plan: HostPlan, touched: Sequence[str]) -> tuple[str, ...]:
+    return tuple(item.name for item in plan.loaded if item.name in touched)

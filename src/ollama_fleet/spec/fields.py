@@ -273,6 +273,24 @@ Prompt = Annotated[str, PlainValidator(_prompt), _schema("string")]
 KeepAlive = Annotated[Duration, PlainValidator(values.parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
 Percent = Annotated[int, PlainValidator(_integer(0, 100)), _schema("integer", minimum=0, maximum=100)]
 
+LayerCount = Annotated[
+    int,
+    PlainValidator(_integer(0, MOST_LAYERS, "layers counts layers on GPUs, such as 33")),
+    _schema("integer", minimum=0, maximum=MOST_LAYERS),
+]
+Size = Annotated[
+    int,
+    PlainValidator(values.parse_size),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0},
+                {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(B|[KMGT]iB)$"},
+            ]
+        }
+    ),
+]
+
 
 def word(*words: str) -> PlainValidator:
     """One of a few words."""

@@ -71,6 +71,7 @@ class HostSpec:
     models: tuple[ModelRequest, ...]
     origin: Mapping[str, Origin] = field(repr=False)
     prune: bool | str = "report"
+    verify: Literal["quick", "load", "full"] = "load"
 
     @property
     def connector(self) -> Literal["local", "ssh"]:
@@ -134,6 +135,7 @@ def build_host(reading: Reading, name: str, merged: Merged, folder: str) -> Host
         models=requests_of(reading, name),
         origin=merged.origins(reading.document),
         prune=settings.get("prune", reading.prune),
+        verify=settings.get("verify", "load"),
     )
 
 

@@ -13,8 +13,6 @@ from ollama_fleet.spec.yaml_source import Data, Document
 
 SETTINGS = ("defaults", "groups.*", "hosts.*")
 """Where the settings of a host stand."""
-MODEL = ("models.*", "models.*.per_gpu.*", "hosts.*.models.*")
-"""Where the settings of a model stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,6 @@ NOT_YET = (
     Later(tuple(f"{place}.ssh" for place in SETTINGS), "jump", hint="write ProxyJump in ~/.ssh/config"),
     Later((*SETTINGS, ""), "access"),
     Later((*SETTINGS, ""), "rollout"),
-    Later(MODEL, "expect"),
     Later(("registries.*",), "ca"),
     Later(("registries.*",), "proxy"),
 )

@@ -90,10 +90,21 @@ class Registry(Section):
 
 
 class Expect(Section):
-    """What a placement must reach to count as good."""
+    """What a placement must reach to count as good; `verify` holds it against the machine."""
 
-    gpu_percent: fields.Percent | None = Field(None, description="Share of the model on GPUs, 0 to 100.")
-    tokens_per_second: Annotated[float, Field(gt=0)] | None = Field(None, description="Slowest good answer.")
+    gpu_percent: fields.Percent | None = Field(
+        None,
+        description="Least share of the model on GPUs, 0 to 100; a false claim of the API does not count.",
+    )
+    layers: fields.LayerCount | None = Field(
+        None, description="Least layers on GPUs, by the engine's own log; the output counts as one."
+    )
+    tokens_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        None, description="Slowest good answer, in tokens a second for one request."
+    )
+    max_vram: fields.Size | None = Field(
+        None, description="Most memory that the model may take on all GPUs together, such as 22GiB."
+    )
 
 
 class ModelSettings(Section):
@@ -185,6 +196,16 @@ class HostSettings(Section):
     ) = Field(None, description="Operating system; linux if left out.")
     arch: Annotated[Literal["amd64", "arm64"], word("amd64", "arm64"), _words("amd64", "arm64")] | None = (
         Field(None, description="Processor, where it shall be known without asking the host.")
+    )
+    verify: (
+        Annotated[
+            Literal["quick", "load", "full"], word("quick", "load", "full"), _words("quick", "load", "full")
+        ]
+        | None
+    ) = Field(
+        None,
+        description="How deep an apply proves what it has changed: `quick` loads nothing, `load` (the default) lets "
+        "each model that has changed answer, `full` loads each anew and measures its memory.",
     )
     instances: Annotated[int | str, fields.INSTANCES, WithJsonSchema({"enum": [1, "per-gpu"]})] | None = (
         Field(None, description="Ollama servers on the host: 1 (the default) or one per GPU.")

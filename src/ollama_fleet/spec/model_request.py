@@ -19,6 +19,16 @@ DEFAULT_TEMPLATE = "default"
 
 
 @dataclass(frozen=True, slots=True)
+class Expected:
+    """What a placement must reach at least; ``max_vram``, in bytes, is what it may take at most."""
+
+    gpu_percent: int | None = None
+    layers: int | None = None
+    tokens_per_second: float | None = None
+    max_vram: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedModel:
     """A model for given devices, with nothing left to the ladders.
 
@@ -47,6 +57,7 @@ class ResolvedModel:
     keep_alive: Duration | None
     origin: Mapping[str, Origin] = field(repr=False)
     remarks: tuple[str, ...] = ()
+    expect: Expected | None = None
 
     @property
     def size_open(self) -> bool:
@@ -127,6 +138,7 @@ class ModelRequest:
             keep_alive=settings.get("keep_alive"),
             origin=merged.origins(self._document),
             remarks=tuple(remarks),
+            expect=Expected(**settings["expect"]) if settings.get("expect") else None,
         )
 
     def _ladder(self, kinds: Sequence[str]) -> tuple[Merged, list[str]]:

@@ -11,7 +11,7 @@ from ollama_fleet.api.inference import Answer
 from ollama_fleet.checks.placement import gpu_percent, misplaced, silence
 from ollama_fleet.planner.decision import Decision
 from ollama_fleet.planner.memory import Estimate, HostMemory
-from ollama_fleet.spec.model_request import Candidate
+from ollama_fleet.spec.forms import Candidate
 
 GIB = 1 << 30
 ESTIMATE = Estimate(

@@ -10,8 +10,14 @@ from ollama_fleet.probe.request import ProbeRequest
 from ollama_fleet.probe.shell import word, words
 
 
-def script(request: ProbeRequest) -> str:
-    """Run the driver's tool where it is installed; it may hang with a sick driver, so for 20 s at most."""
+def script(request: ProbeRequest, *, usage: bool = False) -> str:
+    """Run the driver's tool where it is installed; it may hang with a sick driver, so for 20 s at most.
+
+    `usage` asks for the memory in use also where that takes a command more (amd-smi).
+    """
+    metric = (
+        f"timeout 20 {words(rocm_smi.AMD_SMI_METRIC_QUERY)} 2>/dev/null | sed 's/^/usage /'" if usage else ""
+    )
     return f"""
 if command -v nvidia-smi >/dev/null 2>&1; then
   echo 'tool nvidia-smi'
@@ -19,6 +25,7 @@ if command -v nvidia-smi >/dev/null 2>&1; then
   timeout 20 sh -c {word(nvidia_smi.SHELL_QUERY)} 2>&1 | sed 's/^/smi /'
 elif command -v amd-smi >/dev/null 2>&1; then
   timeout 20 {words(rocm_smi.AMD_SMI_STATIC_QUERY)} 2>/dev/null | sed 's/^/amd /'
+  {metric}
 elif command -v rocm-smi >/dev/null 2>&1; then
   timeout 20 {words(rocm_smi.ROCM_SMI_QUERY)} 2>/dev/null | sed 's/^/rocm /'
 fi
@@ -34,7 +41,8 @@ def parse(lines: list[str]) -> tuple[tuple[Device, ...], str | None]:
             memory = parse_meminfo("\n".join(_tagged(lines, "memory ")))
             return tuple(nvidia_smi.parse("\n".join(smi), memory)), None
         if amd := _tagged(lines, "amd "):
-            return tuple(rocm_smi.parse_amd_smi("\n".join(amd))), None
+            metric = "\n".join(_tagged(lines, "usage "))
+            return tuple(rocm_smi.parse_amd_smi("\n".join(amd), metric)), None
         return tuple(rocm_smi.parse_rocm_smi("\n".join(_tagged(lines, "rocm ")))), None
     except HardwareError as error:
         return (), str(error)

@@ -1,0 +1,66 @@
+"""The port as this machine sees it: open where it should be, and shut where it should not be.
+
+This machine is the only place outside the host where anything of ours runs. What other networks see follows from
+the firewall's rules, which are compared elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from pyinfra.api.host import Host
+
+from ollama_fleet.api.through import ends, ssh_transport
+from ollama_fleet.checks import reach
+from ollama_fleet.planner.host_plan import HostPlan
+from ollama_fleet.planner.state import HostState
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is wrong, if anything, and what was or could not be tried; one line each."""
+
+    problem: str | None
+    told: str
+
+
+def look(host: Host, plan: HostPlan, state: HostState, *, closed_too: bool) -> Look:
+    """Try the port from here.
+
+    Args:
+        host: connected.
+        plan: who should get through.
+        state: whether a firewall is on.
+        closed_too: also try a port that should be shut, which takes seconds where packets are dropped.
+    """
+    transport = ssh_transport(host)
+    if transport is None:
+        return Look(None, "the port was not tried from outside: the host is this machine")
+    seen = ends(transport)
+    if seen is None:
+        return Look(
+            None, "the port was not tried from outside: this machine sees the host only through another"
+        )
+    own, other = seen
+    if plan.loopback_only:
+        where, should_open, though = other, False, "though the server should listen on loopback only"
+    else:
+        where = other if ip_address(plan.address).is_unspecified else plan.address
+        guarded = plan.firewall is not None and state.firewall.active
+        should_open = not guarded or plan.firewall is None or reach.may_reach(own, plan.firewall.sources)
+        though = "which no allow_from covers"
+    if not should_open and not closed_too:
+        return Look(None, f"the port was not tried from {own}, which should not get through")
+    if should_open:
+        problem = reach.greet(where, plan.port)
+        if problem and plan.firewall is None:
+            problem += "; without root no firewall is touched, ask an administrator to open the port"
+    else:
+        problem = reach.shut(where, plan.port, though)
+    found = bool(problem) != should_open
+    return Look(
+        problem,
+        f"tried from {own} alone: the port is {'open' if found else 'shut'}, "
+        f"and should be {'open' if should_open else 'shut'}",
+    )

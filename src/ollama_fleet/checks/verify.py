@@ -1,0 +1,166 @@
+"""Is a host right: its state, its server, each of its models at work, and its port from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from pyinfra.api.host import Host
+
+from ollama_fleet.api.client import ANSWER_TIMEOUT, STALL_TIMEOUT, Ollama
+from ollama_fleet.api.errors import ApiError, Unreachable
+from ollama_fleet.api.listed import by_name
+from ollama_fleet.api.through import server_of
+from ollama_fleet.checks import outside
+from ollama_fleet.checks.engine_log import ServerStart, parse_start
+from ollama_fleet.checks.evidence import Failure
+from ollama_fleet.checks.observation import Observation, observe
+from ollama_fleet.checks.placement import misplaced
+from ollama_fleet.checks.residents import as_before
+from ollama_fleet.checks.server_config import not_understood
+from ollama_fleet.checks.trial import NO_ANSWER, Trial
+from ollama_fleet.checks.verdict import Depth, HostVerdict, PlacementVerdict
+from ollama_fleet.operations.context import StepFailed, just_loaded
+from ollama_fleet.operations.readiness import wait_until_ready
+from ollama_fleet.planner.host_plan import HostPlan
+from ollama_fleet.planner.items.prune import KIND as PRUNE
+from ollama_fleet.planner.state import HostState
+
+
+def verify(
+    at: Host,
+    plan: HostPlan,
+    state: HostState,
+    *,
+    depth: Depth,
+    only: Collection[str] | None = None,
+    just_changed: bool = False,
+    closed_too: bool = True,
+    timeout: float = STALL_TIMEOUT,
+) -> HostVerdict:
+    """Hold a host against its plan; what is in memory is as before at the end, also where this is interrupted.
+
+    Args:
+        at: connected.
+        plan: what should be.
+        state: what was read of the host, after the last change.
+        depth: `quick` loads nothing, `load` lets each placement answer, `full` loads each anew.
+        only: names of the placements to try; None for all.
+        just_changed: the host was changed a moment ago, so its server may still be starting.
+        closed_too: try from here also a port that should be shut, which can take seconds.
+        timeout: seconds without any word from the server, a load included.
+    """
+    found = list(_state_failures(plan, state))
+    placements: list[PlacementVerdict] = []
+    remarks: list[str] = []
+    version = ""
+    try:
+        with server_of(at, plan.address, plan.port, timeout=min(timeout, ANSWER_TIMEOUT)) as server:
+            version = wait_until_ready(at, server, plan.layout.scope) if just_changed else server.version()
+            found += _server_failures(server, plan, state, version, just_loaded(at))
+            if depth != "quick":
+                seen = observe(at, plan.layout, state)
+                start = parse_start(seen.log or ())
+                found += [Failure("environment", text) for text in _environment(plan, state, start)]
+                remarks += _remarks(seen, start)
+                problems: list[str] = []
+                with as_before(server, seen.now, problems, timeout) as residents:
+                    trial = Trial(at, server, plan, state, residents, start, timeout)
+                    placements += _tried(trial, anew=depth == "full", only=only)
+                found += [Failure("put-back", text) for text in problems]
+            found += _misplaced(server, plan, {one.name for one in placements})
+    except Unreachable as error:
+        hangs = "the API hangs: " if NO_ANSWER in str(error) else ""
+        found.append(Failure("api", f"{hangs}{error}"))
+    except (ApiError, StepFailed) as error:
+        found.append(Failure("api", str(error)))
+    port = outside.look(at, plan, state, closed_too=closed_too)
+    if port.problem:
+        found.append(Failure("port", port.problem))
+    return HostVerdict(
+        host=plan.host,
+        depth=depth,
+        summary=_summary(plan, version),
+        failures=tuple(found),
+        placements=tuple(placements),
+        outside=(port.told,),
+        remarks=tuple(remarks),
+    )
+
+
+def _tried(trial: Trial, *, anew: bool, only: Collection[str] | None) -> Iterator[PlacementVerdict]:
+    for placement in trial.plan.placements:
+        name = placement.created.name
+        stored = trial.state.store.manifest(placement.created.model) is not None
+        if stored and (only is None or name in only):
+            verdict = trial.run(placement, anew=anew)
+            yield verdict
+            if any(
+                failure.check == "answer" and "the API hangs" in failure.text for failure in verdict.failures
+            ):
+                return  # the next would hang as well, each for as long
+
+
+def _state_failures(plan: HostPlan, state: HostState) -> Iterator[Failure]:
+    for item, found in plan.differences(state):
+        if item.kind == PRUNE:
+            continue  # what an apply would remove after its proof is no fault of what is there
+        in_effect = [difference for difference in found if difference.aspect.endswith(" in effect")]
+        others = [difference for difference in found if difference not in in_effect]
+        for check, differences in (("environment", in_effect), (item.kind, others)):
+            if differences:
+                text = f"{item.kind} {item.name} is not right: {'; '.join(map(str, differences))}"
+                yield Failure(check, text)
+
+
+def _server_failures(
+    server: Ollama, plan: HostPlan, state: HostState, version: str, loaded_now: Collection[str]
+) -> Iterator[Failure]:
+    if version != plan.release.version:
+        yield Failure("version", f"the server says version {version}, wanted {plan.release.version}")
+    served = by_name(server.tags())
+    for wanted in (*plan.bases, *plan.models):
+        there = served.get(wanted.model)
+        stored = state.store.manifest(wanted.model)
+        if there is None:
+            yield Failure(
+                "model", f"the server does not list {wanted.name}; does it use {plan.layout.models}?"
+            )
+        elif stored is None or f"sha256:{there.digest}" != stored.digest:
+            yield Failure(
+                "model", f"the server has {wanted.name} with digest {there.digest[:12]}, on disk is another"
+            )
+    loaded = by_name(server.loaded())
+    for item in plan.loaded:
+        if (item.for_good or item.name in loaded_now) and item.model not in loaded:
+            yield Failure("loaded", f"{item.name} is not in memory")
+
+
+def _misplaced(server: Ollama, plan: HostPlan, tried: Collection[str]) -> Iterator[Failure]:
+    """What `/api/ps` admits of the placements that were not tried."""
+    loaded = by_name(server.loaded())
+    for placement in plan.placements:
+        name = placement.created.name
+        if name not in tried:
+            for text in misplaced(name, loaded.get(placement.created.model), placement.decision):
+                yield Failure("offload", text)
+
+
+def _environment(plan: HostPlan, state: HostState, start: ServerStart) -> list[str]:
+    running = state.service.environment or {}
+    given = {name: value for name, value in plan.service.environment.items() if running.get(name) == value}
+    return not_understood(start.config or {}, given)
+
+
+def _remarks(seen: Observation, start: ServerStart) -> Iterator[str]:
+    if seen.log is None:
+        yield "the server's log cannot be read there"
+    elif start.config is None:
+        yield "the server's start is no longer in its log, so what it made of its environment is not known"
+    if seen.device_error:
+        yield f"the GPUs cannot be read: {seen.device_error}"
+
+
+def _summary(plan: HostPlan, version: str) -> str:
+    names = ", ".join(model.name for model in plan.models) or "no models"
+    where = "on loopback only" if plan.loopback_only else f"on {plan.outside_address}:{plan.port}"
+    return f"Ollama {version} {where}: {names}"
