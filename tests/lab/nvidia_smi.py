@@ -15,6 +15,9 @@ DATA = Path("/usr/share/lab-gpus.json")
 USED = Path("/run/lab-gpu-used.json")
 """Memory in use beyond the recording: {"INDEX": MiB}; written by Host.use_gpu_memory."""
 
+TOLD = Path("/dev/shm")
+"""Where a stand-in server tells what its models take: lab-gpu-used.PID.json, in the same form."""
+
 UNITS = {
     "memory.total": "MiB", "memory.reserved": "MiB", "memory.used": "MiB", "memory.free": "MiB",
     "utilization.gpu": "%", "utilization.memory": "%", "fan.speed": "%",
@@ -49,11 +52,17 @@ def load() -> tuple[dict[str, Any], list[Gpu]]:
     if failure := data.get("failure"):
         print(failure["says"])
         sys.exit(failure["status"])
-    used = json.loads(USED.read_text()) if USED.exists() else {}
+    told = [USED, *(path for path in TOLD.glob("lab-gpu-used.*.json") if alive(path))]
+    used = [json.loads(path.read_text()) for path in told if path.exists()]
     for gpu in data["gpus"]:
-        gpu["memory.used"] += used.get(str(gpu["index"]), 0)
+        gpu["memory.used"] += sum(one.get(str(gpu["index"]), 0) for one in used)
         gpu["memory.free"] = max(0, gpu["memory.total"] - gpu["memory.reserved"] - gpu["memory.used"])
     return data, data["gpus"]
+
+
+def alive(path: Path) -> bool:
+    """Whether the process that tells this still runs: one that was killed takes nothing back."""
+    return Path("/proc", path.name.split(".")[1]).exists()
 
 
 def cell(gpu: Gpu, field: str, units: bool) -> str:

@@ -60,11 +60,13 @@ def tiny_gguf(
     name: str = "tiny",
     quantization: Quantization = "F16",
     chat_template: str | None = None,
+    embedding: bool = False,
 ) -> Path:
     """Write a GGUF model to `path` and return it; the same bytes for the same arguments.
 
     `arch` is llama or qwen2. The weights are noise from `seed`, so every seed is another digest. Without
-    `chat_template` no template is stored, and a server has none to recognise.
+    `chat_template` no template is stored, and a server has none to recognise. `embedding` makes vectors of texts and
+    no answers.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = gguf.GGUFWriter(path, arch)
@@ -72,6 +74,8 @@ def tiny_gguf(
     writer.add_name(name)
     writer.add_block_count(layers)
     writer.add_context_length(CONTEXT)
+    if embedding:
+        writer.add_pooling_type(gguf.PoolingType.MEAN)
     writer.add_embedding_length(EMBEDDING)
     writer.add_feed_forward_length(FEED_FORWARD)
     writer.add_head_count(HEADS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ollama_sim import engine, gojson, golog, gotime, loadlog, model, options
@@ -30,14 +31,19 @@ class Inference:
         )
 
     def _running(self, runner: Runner) -> gojson.Struct:
+        size, vram = runner.layout.total, runner.layout.vram
+        if self.desk.machine.get("unparsed_buffers"):
+            size = vram = Path(runner.key).stat().st_size
+        elif self.desk.machine.get("claim_full_gpu"):
+            vram = size
         return gojson.Struct(
             name=runner.model.name.shortest,
             model=runner.model.name.shortest,
-            size=runner.layout.total,
+            size=size,
             digest=runner.model.manifest.digest,
             details=runner.model.details(),
             expires_at=gotime.rfc3339(expiry(runner)),
-            size_vram=runner.layout.total if self.desk.machine.get("claim_full_gpu") else runner.layout.vram,
+            size_vram=vram,
             context_length=runner.context,
         )
 

@@ -22,21 +22,40 @@ def told(llama_server: bool, model: Model, options: RunnerOptions, layout: Layou
         golog.log("INFO", "server.go:433", "starting runner", cmd=f"ollama runner --model {model.file}")
     total, free = golog.human(machine.memory), golog.human(machine.memory_free)
     golog.log("INFO", "sched.go:484", "system memory", total=total, free=free, free_swap="0 B")
-    if not llama_server:
+    if not llama_server and not machine.get("unparsed_buffers"):
         _device_lines(layout, devices, options.num_gpu)
-    if layout.offloaded:
+    if not llama_server and machine.get("ollama_engine"):
+        _ollama_engine_lines(layout)
+    else:
+        _llama_lines(layout, devices, sizes=not machine.get("unparsed_buffers"))
+    what = "llama-server" if llama_server else "llama runner"
+    golog.log("INFO", "server.go:1432", f"{what} started in 0.25 seconds")
+
+
+def _llama_lines(layout: Layout, devices: Mapping[str, str], *, sizes: bool) -> None:
+    """What llama.cpp says, inside a runner or as llama-server; of layers only where it knows of GPUs."""
+    if devices:
         repeating = min(layout.offloaded, layout.layers - 1)
-        where = "GPU" if layout.offloaded == layout.layers else "CPU"
-        golog.raw(f"load_tensors: offloading output layer to {where}")
+        if layout.offloaded == layout.layers:
+            golog.raw("load_tensors: offloading output layer to GPU")
         golog.raw(f"load_tensors: offloading {repeating} repeating layers to GPU")
         golog.raw(f"load_tensors: offloaded {layout.offloaded}/{layout.layers} layers to GPU")
+    if not sizes:
+        return
     for place, share in _places(layout, devices).items():
         golog.raw(f"load_tensors: {place:>12} model buffer size = {share.weights / MIB:8.2f} MiB")
     for place, share in _places(layout, devices).items():
         golog.raw(f"llama_kv_cache: {place:>10} KV buffer size = {share.kv / MIB:8.2f} MiB")
         golog.raw(f"llama_context: {place:>10} compute buffer size = {share.graph / MIB:8.2f} MiB")
-    what = "llama-server" if llama_server else "llama runner"
-    golog.log("INFO", "server.go:1432", f"{what} started in 0.25 seconds")
+
+
+def _ollama_engine_lines(layout: Layout) -> None:
+    """What Ollama's own engine says; it counts layers on every machine."""
+    repeating = min(layout.offloaded, layout.layers - 1)
+    output = "GPU" if layout.offloaded == layout.layers else "CPU"
+    golog.log("INFO", "ggml.go:490", f"offloading {repeating} repeating layers to GPU")
+    golog.log("INFO", "ggml.go:494", f"offloading output layer to {output}")
+    golog.log("INFO", "ggml.go:502", f"offloaded {layout.offloaded}/{layout.layers} layers to GPU")
 
 
 def out_of_memory(error: DoesNotFitError) -> list[str]:

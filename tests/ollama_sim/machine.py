@@ -18,13 +18,20 @@ test changes the machine while the server runs. All keys are optional:
      "fail_load": "cudaMalloc failed: out of memory",
      "late_oom": {"after_tokens": 2000},           a chat that has grown so long ends in an error, and is unloaded
      "claim_full_gpu": true,                       /api/ps says 100 % GPU whatever is true
+     "unparsed_buffers": true,                     no sizes in the log, and the file's size for both in /api/ps
+     "ollama_engine": true,                        up to 0.24: the log in the words of Ollama's own engine
+     "load_seconds": 2, "hang_load": true,         a load that takes long, or never ends
      "start": "exit" | "hang",                     `serve` ends with status 1, or never listens
      "version_lie": "0.0.0"}                       what /api/version says instead
+
+On a host of the lab that has GPUs (`nvidia-smi` answers there), those are the machine's unless `gpus` says otherwise,
+and the memory that models take of them is told to that `nvidia-smi`.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +40,9 @@ from typing import Any
 from ollama_sim.environ import Environment
 
 DEFAULT_FILE = Path("/etc/ollama-sim.json")
+LAB_GPUS = Path("/usr/share/lab-gpus.json")
 GIB = 1 << 30
+MIB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ class Machine:
             given = json.loads(self.path.read_text("utf-8"))
         except (OSError, json.JSONDecodeError):
             given = {}
-        return self.baked | (given if isinstance(given, dict) else {})
+        return _lab_gpus() | self.baked | (given if isinstance(given, dict) else {})
 
     def get(self, key: str, default: Any = None) -> Any:
         return self.scenario.get(key, default)
@@ -96,6 +105,26 @@ class Machine:
     def memory_free(self) -> int:
         given = self.get("memory_bytes")
         return int(given) if given else meminfo("MemAvailable")
+
+
+def _lab_gpus() -> dict[str, Any]:
+    """The devices that the lab gave this host, and where to tell their use; nothing elsewhere."""
+    try:
+        recorded = json.loads(LAB_GPUS.read_text("utf-8"))["gpus"]
+    except (OSError, json.JSONDecodeError, KeyError):
+        return {}
+    gpus = [
+        {
+            "name": gpu["name"],
+            "uuid": gpu["uuid"],
+            "compute": gpu["compute_cap"],
+            "memory_bytes": gpu["memory.total"] * MIB,
+            "free_bytes": (gpu["memory.total"] - gpu["memory.reserved"] - gpu["memory.used"]) * MIB,
+        }
+        for gpu in recorded
+    ]
+    # Whoever the server runs as may write there, and the number tells whether it still runs.
+    return {"gpus": gpus, "report_used": f"/dev/shm/lab-gpu-used.{os.getpid()}.json"}
 
 
 def meminfo(key: str) -> int:

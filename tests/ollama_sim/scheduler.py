@@ -170,6 +170,9 @@ class Scheduler:
             except payload.MissingProgramError as error:
                 hint = "Run 'cmake -S llama/server --preset cpu && cmake --build --preset cpu' first "
                 raise LoadError(f"error starting llama-server: {error}. {hint}") from error
+        if self.machine.get("hang_load"):
+            threading.Event().wait()
+        threading.Event().wait(float(self.machine.get("load_seconds") or 0))
         if reason := self.machine.get("fail_load"):
             golog.log("INFO", "sched.go:505", "Load failed", model=model.file, error=reason)
             raise LoadError(self._failure(str(reason)))
@@ -268,7 +271,9 @@ class Scheduler:
             held = [(r.layout.gpus[gpu.id].total, r.grown) for r in runners if gpu.id in r.layout.gpus]
             used[str(index)] = sum(size + grown + memory.CONTEXT_BYTES for size, grown in held) // memory.MIB
         try:
-            Path(path).write_text(json.dumps(used), "utf-8")
+            whole = Path(f"{path}.new")
+            whole.write_text(json.dumps(used), "utf-8")
+            whole.replace(path)  # nobody reads half of it
         except OSError as error:
             golog.log("WARN", "stand-in:1", "cannot report memory", error=error)
 

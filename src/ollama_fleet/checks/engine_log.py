@@ -186,7 +186,7 @@ def go_map(text: str) -> dict[str, str]:
         return {}
     inside = text[4:-1]
     found = list(_CONFIG_KEY.finditer(inside))
-    ends = [match.start() for match in found[1:]] + [len(inside)]
+    ends = [*(match.start() for match in found), len(inside)][1:]
     return {match[1]: inside[match.end() : end] for match, end in zip(found, ends, strict=True)}
 
 
