@@ -278,7 +278,7 @@ LayerCount = Annotated[
     PlainValidator(_integer(0, MOST_LAYERS, "layers counts layers on GPUs, such as 33")),
     _schema("integer", minimum=0, maximum=MOST_LAYERS),
 ]
-Size = Annotated[
+Bytes = Annotated[
     int,
     PlainValidator(values.parse_size),
     WithJsonSchema(

@@ -102,7 +102,7 @@ class Expect(Section):
     tokens_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         None, description="Slowest good answer, in tokens a second for one request."
     )
-    max_vram: fields.Size | None = Field(
+    max_vram: fields.Bytes | None = Field(
         None, description="Most memory that the model may take on all GPUs together, such as 22GiB."
     )
 
