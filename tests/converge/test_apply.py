@@ -29,6 +29,7 @@ OPERATIONS = {
     "Models",
     "Preload",
     "Proof",
+    "Prune",
 }
 
 
@@ -223,10 +224,10 @@ def test_second_apply_changes_nothing_and_costs_one_exec(rack: Rack) -> None:
         assert main_pid(host) == pid
         assert host.snapshot() == tree
     assert again.document["results"]["totals"] == {
-        "hosts": 20,
+        "hosts": 22,
         "success": 0,
         "error": 0,
-        "no_change": 20,
+        "no_change": 22,
     }
 
 

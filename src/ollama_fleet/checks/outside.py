@@ -44,12 +44,12 @@ def look(host: Host, plan: HostPlan, state: HostState, *, closed_too: bool) -> L
         )
     own, other = seen
     if plan.loopback_only:
-        where, should_open, though = other, False, "though the server should listen on loopback only"
+        where, should_open, words = other, False, reach.LOOPBACK_ONLY
     else:
         where = other if ip_address(plan.address).is_unspecified else plan.address
         guarded = plan.firewall is not None and state.firewall.active
         should_open = not guarded or plan.firewall is None or reach.may_reach(own, plan.firewall.sources)
-        though = "which no allow_from covers"
+        words = reach.UNCOVERED
     if not should_open and not closed_too:
         return Look(None, f"the port was not tried from {own}, which should not get through")
     if should_open:
@@ -57,7 +57,7 @@ def look(host: Host, plan: HostPlan, state: HostState, *, closed_too: bool) -> L
         if problem and plan.firewall is None:
             problem += "; without root no firewall is touched, ask an administrator to open the port"
     else:
-        problem = reach.shut(where, plan.port, though)
+        problem = reach.shut(where, plan.port, words)
     found = bool(problem) != should_open
     return Look(
         problem,

@@ -30,10 +30,14 @@ def greet(address: str, port: int) -> str | None:
     return None if text == GREETING else f"{address}:{port} answers {text[:60]!r} instead of {GREETING!r}"
 
 
-def shut(address: str, port: int, though: str = "which no allow_from covers") -> str | None:
-    """Return what is wrong where this machine is not among those allowed, but gets through."""
+UNCOVERED = " is open to this machine, which no allow_from covers"
+LOOPBACK_ONLY = " is open to this machine, though the server should listen on loopback only"
+
+
+def shut(address: str, port: int, words: str = UNCOVERED) -> str | None:
+    """Return what is wrong where this machine should not get through and does, in these words."""
     try:
         open_direct(address, port, SHUT_TIMEOUT).close()
     except OSError:
         return None
-    return f"{address}:{port} is open to this machine, {though}"
+    return f"{address}:{port}{words}"
