@@ -30,6 +30,7 @@ OPERATIONS = {
     "Preload",
     "Proof",
     "Prune",
+    "Outcome",
 }
 
 
@@ -224,10 +225,10 @@ def test_second_apply_changes_nothing_and_costs_one_exec(rack: Rack) -> None:
         assert main_pid(host) == pid
         assert host.snapshot() == tree
     assert again.document["results"]["totals"] == {
-        "hosts": 22,
+        "hosts": 24,
         "success": 0,
         "error": 0,
-        "no_change": 22,
+        "no_change": 24,
     }
 
 
