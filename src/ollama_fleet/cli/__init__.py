@@ -19,6 +19,7 @@ VERBS = (
     "plan",
     "recommend",
     "report",
+    "retire",
     "schema",
     "validate",
     "verify",

@@ -44,10 +44,11 @@ def allow(
         )
         return
     mark_changed(host)
-    yield script(*_commands(wanted, state))
+    yield script(*commands_of(wanted, state))
 
 
-def _commands(wanted: WantedFirewall, state: HostState) -> list[str]:
+def commands_of(wanted: WantedFirewall, state: HostState) -> list[str]:
+    """Return shell lines that make our rules as wanted."""
     firewall, layout = state.firewall, wanted.layout
     sources = wanted.sources if wanted.present else None
     if isinstance(firewall, NftablesState):

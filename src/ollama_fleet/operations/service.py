@@ -77,7 +77,7 @@ def _systemd(wanted: WantedService, state: HostState) -> list[str]:
     if restart:
         if user:
             # A script kept it running while the account had no systemd; the two would fight for the port.
-            lines += _end_supervised(wanted.layout)
+            lines += end_supervised(wanted.layout)
         lines += [
             f"{systemctl} reset-failed ollama.service 2>/dev/null || true",
             f"{systemctl} restart ollama.service",
@@ -88,13 +88,13 @@ def _systemd(wanted: WantedService, state: HostState) -> list[str]:
 
 def _supervised(layout: Layout) -> list[str]:
     return [
-        *_end_supervised(layout),
+        *end_supervised(layout),
         f"setsid /bin/sh {quote(layout.supervisor)} >>server.log 2>&1 </dev/null &",
         f"rm -f {quote(layout.restart_due)}",
     ]
 
 
-def _end_supervised(layout: Layout) -> list[str]:
+def end_supervised(layout: Layout) -> list[str]:
     """End the script and its server, if they run, and wait until they have."""
     return [
         f"cd {quote(layout.state)}",

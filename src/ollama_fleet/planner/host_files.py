@@ -85,9 +85,9 @@ def host_files(
         if not foreign_unit:
             of_server.append(rendered(layout.unit, "ollama.service.j2", {}))
     client = {name: environment[name] for name in CLIENT_VARIABLES}
-    return HostFiles(
-        tuple(of_server), (rendered(layout.profile, "ollama-profile.sh.j2", client),), _lines(layout)
-    )
+    of_shells = (rendered(layout.profile, "ollama-profile.sh.j2", client),)
+    line = login_line(layout)
+    return HostFiles(tuple(of_server), of_shells, () if line is None else (line,))
 
 
 def has_foreign_unit(state: HostState, layout: Layout) -> bool:
@@ -98,9 +98,8 @@ def has_foreign_unit(state: HostState, layout: Layout) -> bool:
     return state.service.fragment not in ("", layout.unit) and state.service.load == "loaded"
 
 
-def _lines(layout: Layout) -> tuple[WantedLine, ...]:
+def login_line(layout: Layout) -> WantedLine | None:
+    """The line that makes shells read our profile; None where the system does so by itself."""
     if layout.login_profile is None:
-        return ()
-    return (
-        WantedLine(layout.login_profile, f'[ ! -r "{layout.profile}" ] || . "{layout.profile}"  # {MARK}'),
-    )
+        return None
+    return WantedLine(layout.login_profile, f'[ ! -r "{layout.profile}" ] || . "{layout.profile}"  # {MARK}')

@@ -15,7 +15,7 @@ from ollama_fleet.planner.layout import MARK, Layout
 from ollama_fleet.planner.placement import Placement, import_name
 from ollama_fleet.planner.state import HostState, StoredModel
 
-_HALF = re.compile(r".+\.(new|old)")
+HALF = re.compile(r".+\.(new|old)")
 """Names of directories that an installation leaves behind when it is cut off."""
 
 
@@ -117,7 +117,7 @@ def _releases(version: str, state: HostState) -> Iterator[PrunedRelease]:
     replaced = there.current is not None and there.current != version and there.current in there.versions
     keep = {version, there.current, there.current if replaced else there.previous}
     for name, installed in sorted(there.versions.items()):
-        if name not in keep and (installed.stamp or _HALF.fullmatch(name)):
+        if name not in keep and (installed.stamp or HALF.fullmatch(name)):
             yield PrunedRelease(name, installed.size)
 
 

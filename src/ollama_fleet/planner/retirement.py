@@ -1,0 +1,235 @@
+"""What goes when a host leaves the fleet, and what stays since it is not ours."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from ollama_fleet.artifacts.manifest import Manifest, ManifestError
+from ollama_fleet.artifacts.names import ModelName
+from ollama_fleet.planner.before import Before
+from ollama_fleet.planner.host_files import has_foreign_unit, login_line
+from ollama_fleet.planner.items.firewall import WantedFirewall
+from ollama_fleet.planner.items.prune import size_words
+from ollama_fleet.planner.items.text_file import WantedLine
+from ollama_fleet.planner.layout import Layout
+from ollama_fleet.planner.placement import IMPORT_NAMESPACE
+from ollama_fleet.planner.prune import HALF
+from ollama_fleet.planner.state import HostState, StoredModel
+from ollama_fleet.spec.errors import SpecErrors
+from ollama_fleet.spec.hosts import HostSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Models that go, as files below the models directory; the server does not run any more by then."""
+
+    going: tuple[StoredModel, ...] = ()
+    staying: tuple[StoredModel, ...] = ()
+    blobs: tuple[str, ...] = ()
+    """Digests that no model uses which stays."""
+    kept: bool = False
+    """The user wants to keep what is there."""
+
+    @property
+    def all_go(self) -> bool:
+        """Nothing is left in the directory."""
+        return not self.staying and not self.kept
+
+
+@dataclass(frozen=True, slots=True)
+class Retirement:
+    """What is to be taken off a host. Empty `goes` is a host that has nothing of ours."""
+
+    layout: Layout
+    before: Before
+    own_unit: bool
+    """The unit is ours and goes; else it is somebody else's and runs again as it did."""
+    foreign_unit: bool
+    files: tuple[str, ...]
+    line: WantedLine | None
+    releases: tuple[str, ...]
+    links: tuple[str, ...]
+    firewall: WantedFirewall | None
+    models: Models
+    account: bool
+    directories: tuple[str, ...]
+    """Those made by us, deepest first: they go if nothing is left in them."""
+    trees: tuple[str, ...]
+    """Those made by us that go with all that is in them."""
+    goes: tuple[str, ...]
+    stays: tuple[str, ...]
+
+
+def retirement(
+    spec: HostSpec, state: HostState, layout: Layout, *, keep_models: bool = False, all_models: bool = False
+) -> Retirement:
+    """Decide what goes.
+
+    Args:
+        spec: the host as it is still declared.
+        state: what the probe read.
+        layout: with the home directory filled in.
+        keep_models: no model goes.
+        all_models: also models go that fleet.yaml does not know.
+    """
+    before = Before.of(state, layout)
+    own_unit, foreign_unit = _unit(state, layout)
+    models = (
+        Models(staying=state.store.models, kept=True) if keep_models else _models(spec, state, all_models)
+    )
+    files = _files(state, layout, own_unit)
+    line = login_line(layout)
+    line = line if line and not line.differences(state) else None
+    releases = tuple(
+        name for name, there in sorted(state.release.versions.items()) if there.stamp or HALF.fullmatch(name)
+    )
+    links = _links(state, layout)
+    firewall = WantedFirewall(spec.listen.port, (), layout, present=False)
+    rules = firewall.differences(state) if layout.scope == "system" else []
+    account = layout.scope == "system" and not before.user and layout.service_user in state.accounts
+    trees, directories = _directories(before, state, layout, models)
+    freed = sum(state.store.blob_sizes.get(blob, 0) for blob in models.blobs)
+    goes = [
+        *([f"service ollama: stopped, {layout.unit} removed"] if own_unit else []),
+        *(f"file {path}" for path in files if path != layout.unit),
+        *([f"line of ours in {line.path}"] if line else []),
+        *(f"release {name} ({size_words(state.release.versions[name].size)})" for name in releases),
+        *(f"link {path}" for path in links),
+        *(f"firewall {difference}" for difference in rules),
+        *(f"model {stored.name.short} ({size_words(_size(stored, state))})" for stored in models.going),
+        *([f"blobs of these models: {size_words(freed)} to be freed"] if models.blobs else []),
+        *(f"directory {path} with all that is in it" for path in trees),
+        *([f"user and group {layout.service_user}"] if account else []),
+    ]
+    return Retirement(
+        layout=layout,
+        before=before,
+        own_unit=own_unit,
+        foreign_unit=foreign_unit,
+        files=files,
+        line=line,
+        releases=releases,
+        links=links,
+        firewall=firewall if rules else None,
+        models=models,
+        account=account,
+        directories=directories,
+        trees=trees,
+        goes=tuple(goes),
+        stays=tuple(_stays(state, layout, models, before, foreign_unit=foreign_unit)),
+    )
+
+
+def _unit(state: HostState, layout: Layout) -> tuple[bool, bool]:
+    foreign = has_foreign_unit(state, layout)
+    there = state.files.get(layout.unit)
+    return there is not None and not foreign, foreign
+
+
+def _files(state: HostState, layout: Layout, own_unit: bool) -> tuple[str, ...]:
+    ours = [layout.drop_in, layout.environment, layout.profile]
+    if own_unit:
+        ours.append(layout.unit)
+    return tuple(path for path in ours if path in state.files)
+
+
+def _links(state: HostState, layout: Layout) -> tuple[str, ...]:
+    there = state.release
+    named = {
+        layout.current: there.current,
+        f"{layout.releases}/previous": there.previous,
+        layout.command: there.command_target if there.command_target == layout.binary else None,
+    }
+    return tuple(path for path, target in named.items() if target is not None)
+
+
+def _models(spec: HostSpec, state: HostState, all_models: bool) -> Models:
+    ours = names_of(spec)
+    going: list[StoredModel] = []
+    staying: list[StoredModel] = []
+    for stored in state.store.models:
+        mine = all_models or stored.name in ours or stored.name.namespace.lower() == IMPORT_NAMESPACE
+        (going if mine else staying).append(stored)
+    return Models(tuple(going), tuple(staying), _freed(going, staying, state))
+
+
+def names_of(spec: HostSpec) -> frozenset[ModelName]:
+    """Names of the models that a host serves, and of all that they may be made from."""
+    names = {ModelName.parse(request.name) for request in spec.models}
+    for request in spec.models:
+        for kinds in ((), *((kind,) for kind in request.kinds)):
+            # What says nothing without a GPU is said for the kinds that it names.
+            with contextlib.suppress(SpecErrors):
+                names.update(
+                    ModelName.parse(candidate.base)
+                    for candidate in request.for_devices(kinds).candidates
+                    if not candidate.is_file
+                )
+    return frozenset(names)
+
+
+def _freed(going: Sequence[StoredModel], staying: Sequence[StoredModel], state: HostState) -> tuple[str, ...]:
+    if not going:
+        return ()
+    if not staying:
+        return tuple(sorted(state.store.blob_sizes))
+    kept: set[str] = set()
+    for stored in staying:
+        blobs = _blobs(stored)
+        if blobs is None:  # nobody can tell what it needs
+            return ()
+        kept.update(blobs)
+    return tuple(sorted({blob for stored in going for blob in _blobs(stored) or ()} - kept))
+
+
+def _blobs(stored: StoredModel) -> Collection[str] | None:
+    try:
+        return Manifest.parse(stored.manifest).blobs
+    except ManifestError:
+        return None
+
+
+def _size(stored: StoredModel, state: HostState) -> int:
+    return sum(state.store.blob_sizes.get(digest, 0) for digest in _blobs(stored) or ())
+
+
+def _directories(
+    before: Before, state: HostState, layout: Layout, models: Models
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Directories that go with all their content, and those that go where they are empty."""
+    made = [path for path in layout.places() if path in before.absent and path in state.files]
+    made = [path for path in made if state.files[path].kind == "directory"]
+    whole = [layout.state] if layout.state in state.files else []
+    homes = [layout.service_home] if layout.scope == "system" else []
+    homes += [f"{layout.service_home}/.ollama", *([layout.models] if models.all_go else [])]
+    for home in homes:
+        holds_models = f"{layout.models}/".startswith(f"{home}/")
+        if home in made and (models.all_go or not holds_models):
+            whole.append(home)
+    trees = [path for path in whole if not any(path.startswith(f"{other}/") for other in whole)]
+    empty = [
+        layout.releases,
+        *(str(path).rpartition("/")[0] for path in (layout.drop_in, layout.environment)),
+    ]
+    rest = dict.fromkeys([path for path in (*made, *empty) if path in state.files and path not in trees])
+    return tuple(trees), tuple(sorted(rest, key=lambda path: (-path.count("/"), path)))
+
+
+def _stays(
+    state: HostState, layout: Layout, models: Models, before: Before, *, foreign_unit: bool
+) -> list[str]:
+    lines = []
+    if foreign_unit:
+        unit = state.service.fragment or layout.unit
+        lines.append(f"{unit}, which is not ours; the service is started again as it says")
+    lines += [f"{path}, a drop-in that is not ours" for path in state.service.foreign_drop_ins]
+    if state.release.foreign is not None:
+        lines.append(f"{state.release.foreign.path}, which is not ours")
+    if models.staying:
+        names = ", ".join(stored.name.short for stored in models.staying)
+        lines.append(f"models in {layout.models}: {names}")
+    if layout.scope == "system" and before.user and layout.service_user in state.accounts:
+        lines.append(f"user {layout.service_user}, which was here before, as far as is known")
+    return lines
