@@ -15,6 +15,7 @@ from converge.conftest import Release
 from converge.fleet_directory import ROOT, Document, FleetDirectory, merged
 from lab import Lab
 from lab.fixtures import BootHost
+from lab.host import Host
 
 pytestmark = pytest.mark.lab
 
@@ -84,6 +85,29 @@ def test_apply(
     assert started.drift().code == 0
 
 
+def test_init_proposes_a_fleet_for_the_machine(installed: Path, new_host: BootHost) -> None:
+    host = new_host(gpus=["rtx-4090"])
+    give_packages(installed, host)
+    code = "import sys; from ollama_fleet.cli import main; sys.argv[0] = 'ollama-fleet'; main()"
+    command = f'env PYTHONPATH=/opt/packages python3 -c "{code}"'
+
+    told = host.run(f"{command} init /root/fleet", timeout=120).stdout
+
+    assert "GPUs here: NVIDIA GeForce RTX 4090 (24.0 GiB)" in told
+    assert "proposed: deepseek-r1:32b with 8192 tokens of context; runs wholly on rtx-4090: " in told
+    planned = host.run(f"cd /root/fleet && {command} validate && {command} plan --json", timeout=120).stdout
+    plan = json.loads(planned.partition("\n")[2])["hosts"]["here"]
+    assert (plan["gpus"], plan["fits"]) == (["rtx-4090"], True)
+
+
+def give_packages(installed: Path, host: Host) -> None:
+    """What is installed here, at /opt/packages of a host; skips where its Python is another."""
+    if host.run("python3 -c 'import sys; print(sys.version_info[:2])'").stdout != f"{sys.version_info[:2]}\n":
+        pytest.skip("the host has another Python, for which nothing is installed here")
+    (packages,) = installed.parent.glob("lib/python*/site-packages")
+    shutil.copytree(packages, host.root / "opt/packages")
+
+
 @pytest.mark.parametrize("user", ["root", "student"])
 def test_local(
     user: str,
@@ -95,10 +119,7 @@ def test_local(
 ) -> None:
     """`@local`: the controller is the host itself, as root and as an ordinary account."""
     host = new_host()
-    if host.run("python3 -c 'import sys; print(sys.version_info[:2])'").stdout != f"{sys.version_info[:2]}\n":
-        pytest.skip("the host has another Python, for which nothing is installed here")
-    (packages,) = installed.parent.glob("lib/python*/site-packages")
-    shutil.copytree(packages, host.root / "opt/packages")
+    give_packages(installed, host)
     system = user == "root"
     settings = {"scope": "system"} if system else {"scope": "user", "listen": "127.0.0.1:11500"}
     document = merged(common, {"hosts": {"here": {"address": "@local", "models": ["reasoner"], **settings}}})

@@ -123,6 +123,8 @@ def commands() -> Iterator[tuple[str, str]]:
     for step in workflow["jobs"]["validate"]["steps"]:
         if "run" in step:
             yield "workflow", step["run"]
+    gitlab = yaml.safe_load((ROOT / "src/ollama_fleet/starter/dot-gitlab-ci.yml").read_text())
+    yield from (("GitLab", line) for line in gitlab["validate"]["script"])
     for page in PAGES:
         for inline in re.findall(
             r"`((?:ollama-fleet|pyinfra|make) [^`]+)`", page.read_text(encoding="utf-8")
