@@ -148,6 +148,41 @@ def lock_check() -> Schema:
     )
 
 
+def verify() -> Schema:
+    """What `verify --json` prints; sizes in bytes, times in seconds."""
+    failures = _list(_object(check=TEXT, text=TEXT))
+    terms = _object({"weights": COUNT, "kv": COUNT, "compute": COUNT, "total": COUNT})
+    placement = _object(
+        ok=BOOL,
+        how=_one_of("resident", "loaded", "failed"),
+        layers=_object(
+            total=_or_null(COUNT),
+            offloaded=_or_null(COUNT),
+            overflowing=_or_null(COUNT),
+            planned=_or_null(COUNT),
+        ),
+        gpu_percent=_or_null(COUNT),
+        num_ctx=_or_null(COUNT),
+        tokens_per_second=_or_null(NUMBER),
+        load_seconds=_or_null(NUMBER),
+        size=_or_null(COUNT),
+        size_vram=_or_null(COUNT),
+        device_memory=_object(before=_or_null(COUNT), after=_or_null(COUNT)),
+        memory=_list(_object(place=TEXT, measured=terms, predicted=terms)),
+        failures=failures,
+        remarks=_list(TEXT),
+    )
+    host = _object(
+        ok=BOOL,
+        depth=_one_of("quick", "load", "full"),
+        failures=failures,
+        placements=_by_host(placement),
+        outside=_list(TEXT),
+        remarks=_list(TEXT),
+    )
+    return _document("ollama-fleet verify --json", status=_one_of("right", "wrong"), hosts=_by_host(host))
+
+
 SCHEMAS: dict[str, Callable[[], Schema]] = {
     "fleet": json_schema,
     "drift": drift,
@@ -155,5 +190,6 @@ SCHEMAS: dict[str, Callable[[], Schema]] = {
     "lock": lock,
     "lock-check": lock_check,
     "plan": plan,
+    "verify": verify,
 }
 """By the name that `ollama-fleet schema` takes; `fleet` is that of fleet.yaml."""
