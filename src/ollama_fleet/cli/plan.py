@@ -9,9 +9,21 @@ import click
 
 from ollama_fleet.cli.options import hosts_argument, json_option
 from ollama_fleet.deploys.source import fleet_path, load_fleet, load_lock
+from ollama_fleet.outputs.columns import columns
 from ollama_fleet.outputs.console import console
 from ollama_fleet.outputs.plan_view import print_plan
-from ollama_fleet.outputs.plans import explain_lines, plan_document, plan_remarks, plan_table, planned_host
+from ollama_fleet.outputs.plans import (
+    HEAD,
+    explain_lines,
+    plan_document,
+    plan_remarks,
+    plan_rows,
+    planned_host,
+)
+from ollama_fleet.planner.decision import Decisions
+
+MOST_SHOWN = 100
+"""Hosts that get a table each on a terminal; of more, one line for each model."""
 
 
 @click.command("plan")
@@ -30,17 +42,16 @@ def command(hosts: tuple[str, ...], explain: bool, as_json: bool) -> None:
     fleet = load_fleet(path)
     lock = load_lock(path)
     chosen = fleet.select(hosts)
-    planned = [planned_host(host, lock) for host in chosen]
+    decisions = Decisions(lock)
+    planned = [planned_host(host, lock, decisions) for host in chosen]
     if as_json:
         click.echo(json.dumps(plan_document(planned), indent=2, ensure_ascii=False))
     else:
         out = console()
-        if out.is_terminal:
+        if out.is_terminal and len(planned) <= MOST_SHOWN:
             print_plan(out, planned, lock)
         else:
-            out.print(plan_table(planned))
-            for line in plan_remarks(planned):
-                out.print(line, soft_wrap=True)
+            click.echo("\n".join([*columns([HEAD, *plan_rows(planned)]), *plan_remarks(planned)]))
         if explain:
             for host, found in zip(chosen, planned, strict=True):
                 out.print(f"{host.name}:", style="bold")

@@ -12,7 +12,7 @@ from ollama_fleet.artifacts.measured import Measurements
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.hardware.catalogue import catalogue
 from ollama_fleet.hardware.device import Device
-from ollama_fleet.planner.decision import facts_of, may_be_chosen
+from ollama_fleet.planner.decision import Decisions, facts_of, may_be_chosen
 from ollama_fleet.planner.host_decisions import declared_devices, host_decisions
 from ollama_fleet.spec.fleet import Fleet
 from ollama_fleet.spec.hosts import HostSpec
@@ -50,6 +50,7 @@ def needs_of(fleet: Fleet, lock: Lock) -> Needs:
         PlanError, SpecErrors: a model does not work out on declared GPUs.
     """
     needs = Needs()
+    decisions = Decisions(lock)
     for host in fleet.hosts:
         version = str(host.release.version)
         archives = needs.releases.setdefault(version, {})
@@ -66,7 +67,7 @@ def needs_of(fleet: Fleet, lock: Lock) -> Needs:
             bases = _possible_bases(host)
         else:
             bases = _unread(host, devices, lock) or [
-                decided.decision.candidate.base for decided in host_decisions(host, devices, lock)
+                decided.decision.candidate.base for decided in host_decisions(host, devices, lock, decisions)
             ]
         needs.bases.update(dict.fromkeys(bases))
     return needs

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rich.table import Table
-
 from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.outputs.estimates import speed_words
 from ollama_fleet.outputs.sizes import gib
+from ollama_fleet.planner.decision import Decisions
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.host_decisions import Decided, declared_devices, host_decisions
 from ollama_fleet.planner.memory import Estimate
 from ollama_fleet.spec.errors import SpecErrors
 from ollama_fleet.spec.hosts import HostSpec
+
+HEAD = ("host", "model", "from", "num_ctx", "num_gpu", "memory", "fits", "speed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,30 +34,28 @@ class PlannedHost:
         return self.error is None and all(item.decision.fits for item in self.decided)
 
 
-def planned_host(host: HostSpec, lock: Lock) -> PlannedHost:
-    """Plan one host from the GPUs that fleet.yaml declares."""
+def planned_host(host: HostSpec, lock: Lock, decisions: Decisions | None = None) -> PlannedHost:
+    """Plan one host from the GPUs that fleet.yaml declares; `decisions` are those made for other hosts so far."""
     devices = declared_devices(host)
     if devices is None:
         return PlannedHost(host.name, None)
     gpus = tuple(device.kind or device.name for device in devices)
     try:
-        return PlannedHost(host.name, gpus, host_decisions(host, devices, lock))
+        return PlannedHost(host.name, gpus, host_decisions(host, devices, lock, decisions))
     except (PlanError, SpecErrors) as error:
         return PlannedHost(host.name, gpus, error=str(error))
 
 
-def plan_table(hosts: list[PlannedHost]) -> Table:
-    """One line per model on a host."""
-    table = Table(
-        "host", "model", "from", "num_ctx", "num_gpu", "memory", "fits", "speed", box=None, pad_edge=False
-    )
+def plan_rows(hosts: list[PlannedHost]) -> list[tuple[str, ...]]:
+    """One row per model on a host."""
+    rows: list[tuple[str, ...]] = []
     for host in hosts:
         if host.error or not host.decided:
-            table.add_row(host.name, host.error or ("GPUs unknown" if host.gpus is None else "no models"))
+            rows.append((host.name, host.error or ("GPUs unknown" if host.gpus is None else "no models")))
         for item in host.decided:
             decision, estimate = item.decision, item.decision.estimate
             layers = "?" if estimate is None else f"{estimate.layers_offloaded}/{estimate.layers_total}"
-            table.add_row(
+            row = (
                 host.name,
                 item.resolved.name,
                 decision.candidate.base,
@@ -66,7 +65,8 @@ def plan_table(hosts: list[PlannedHost]) -> Table:
                 "?" if estimate is None else ("yes" if estimate.fits else "NO"),
                 speed_words(decision.choice.speed if decision.choice else None),
             )
-    return table
+            rows.append(row)
+    return rows
 
 
 def memory_words(estimate: Estimate | None) -> str:

@@ -142,6 +142,23 @@ def _name_of(base: str) -> ModelName:
     return ModelName.parse(base)
 
 
+class Decisions:
+    """Decides with one lock, and remembers: of a thousand hosts most ask the same of the same machine."""
+
+    def __init__(self, lock: Lock) -> None:
+        self.lock = lock
+        self._made: dict[tuple[int, Surroundings], tuple[ResolvedModel, Decision]] = {}
+
+    def decide(self, resolved: ResolvedModel, around: Surroundings) -> Decision:
+        """As the function `decide`, and raises as it does."""
+        # By identity: hosts that say the same of a model share one ResolvedModel, which is kept with the decision.
+        key = id(resolved), around
+        made = self._made.get(key)
+        if made is None:
+            made = self._made[key] = resolved, decide(resolved, around, self.lock)
+        return made[1]
+
+
 def decide(resolved: ResolvedModel, around: Surroundings, lock: Lock) -> Decision:
     """Decide what is left open, and reckon what it takes.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.hardware.catalogue import candidates
 from ollama_fleet.hardware.device import Device
-from ollama_fleet.planner.decision import Decision, Surroundings, decide
+from ollama_fleet.planner.decision import Decision, Decisions, Surroundings
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.spec.hosts import HostSpec
 from ollama_fleet.spec.model_request import ResolvedModel
@@ -22,11 +22,19 @@ class Decided:
     decision: Decision
 
 
-def host_decisions(spec: HostSpec, devices: Sequence[Device], lock: Lock) -> tuple[Decided, ...]:
+def host_decisions(
+    spec: HostSpec, devices: Sequence[Device], lock: Lock, decisions: Decisions | None = None
+) -> tuple[Decided, ...]:
     """Decide every model of a host, in the order of fleet.yaml.
 
     Preloaded models must fit together, so each takes what those before it leave. Every other model may have the
     GPUs for itself; where it then takes room from a preloaded one, that is remarked.
+
+    Args:
+        spec: what was asked.
+        devices: the host's GPUs.
+        lock: what names stand for.
+        decisions: those made with this lock for other hosts, to be used again.
 
     Raises:
         PlanError: a model does not work out on the host.
@@ -36,12 +44,13 @@ def host_decisions(spec: HostSpec, devices: Sequence[Device], lock: Lock) -> tup
     resolved = [request.for_devices(kinds) for request in spec.models]
     empty = Surroundings.of(devices, spec.env, str(spec.release.version))
     left = empty
+    made = decisions or Decisions(lock)
     found: dict[str, Decision] = {}
     for model in (model for model in resolved if model.preload):
-        found[model.name] = decide(model, left, lock)
+        found[model.name] = made.decide(model, left)
         left = left.without(found[model.name].estimate)
     for model in (model for model in resolved if not model.preload):
-        found[model.name] = _remark_eviction(decide(model, empty, lock), left)
+        found[model.name] = _remark_eviction(made.decide(model, empty), left)
     return tuple(Decided(model, found[model.name]) for model in resolved)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from ollama_fleet.spec import parameters, variables
 from ollama_fleet.spec.addresses import DEFAULT_LISTEN, LOCAL, IPNetwork, Listen
 from ollama_fleet.spec.errors import KeyPath, Position, SpecError, SpecErrors, Wrong, show
-from ollama_fleet.spec.hosts import requests_of
+from ollama_fleet.spec.hosts import Hosts
 from ollama_fleet.spec.merge import Merged
 from ollama_fleet.spec.model import ModelSettings
 from ollama_fleet.spec.model_request import ModelRequest
@@ -125,8 +125,9 @@ def _check_forms(reading: Reading, name: str) -> None:
                 reading.add((*path, "quantization"), wrong.message, wrong.hint)
 
 
-def check_host(reading: Reading, name: str, merged: Merged) -> None:
+def check_host(hosts: Hosts, name: str, merged: Merged) -> None:
     """One host after the ladder."""
+    reading = hosts.reading
     settings: Mapping[str, Any] = merged.settings
     check = _HostCheck(reading, name, merged)
     release = _release(merged)
@@ -143,7 +144,7 @@ def check_host(reading: Reading, name: str, merged: Merged) -> None:
             ("ssh",), "the machine that deploys is not reached over SSH", "remove ssh, or write an address"
         )
     _check_exposure(check)
-    for request in requests_of(reading, name):
+    for request in hosts.requests(name):
         _check_request(check, request, version)
 
 

@@ -9,10 +9,10 @@ from types import MappingProxyType
 
 from ollama_fleet.spec.crosscheck import check_host, check_hosts, check_models, check_references
 from ollama_fleet.spec.errors import SpecError, SpecErrors, did_you_mean, show
-from ollama_fleet.spec.hosts import HostSpec, build_host, merge_host
+from ollama_fleet.spec.hosts import Hosts, HostSpec, build_host
 from ollama_fleet.spec.merge import Merged
 from ollama_fleet.spec.published import NOTHING_PUBLISHED, Published
-from ollama_fleet.spec.reading import Reading, read
+from ollama_fleet.spec.reading import read
 from ollama_fleet.spec.yaml_source import Data, Document, load_document, parse_document
 
 
@@ -106,16 +106,17 @@ def _fleet(
     reading = read(document, published)
     check_references(reading, gpu_names)
     check_models(reading)
-    merged = _merged_hosts(reading)
+    hosts = Hosts(reading)
+    merged = _merged_hosts(hosts)
     for name, settings in merged.items():
-        check_host(reading, name, settings)
+        check_host(hosts, name, settings)
     check_hosts(reading, merged)
     if reading.errors:
         raise SpecErrors(reading.errors)
     return Fleet(
         file=document.file,
         folder=folder,
-        hosts=tuple(build_host(reading, name, settings, str(folder)) for name, settings in merged.items()),
+        hosts=tuple(build_host(hosts, name, settings, str(folder)) for name, settings in merged.items()),
         groups=MappingProxyType({name: group.hosts for name, group in reading.groups.items()}),
         models=tuple(reading.models),
         registries=MappingProxyType(
@@ -129,15 +130,16 @@ def _fleet(
     )
 
 
-def _merged_hosts(reading: Reading) -> dict[str, Merged]:
+def _merged_hosts(hosts: Hosts) -> dict[str, Merged]:
     """The hosts all of whose layers could be read, merged."""
+    reading = hosts.reading
     if reading.defaults is None or (reading.release is None and reading.broken("release")):
         return {}
     in_doubt: set[Data] = set()
     for name, group in reading.written("groups").items():
         if name not in reading.groups:
-            hosts = group.get("hosts") if isinstance(group, dict) else None
-            if not isinstance(hosts, list):
+            named = group.get("hosts") if isinstance(group, dict) else None
+            if not isinstance(named, list):
                 return {}  # which hosts the group has cannot be told, so none is known to be without it
-            in_doubt.update(host for host in hosts if isinstance(host, str))
-    return {name: merge_host(reading, name) for name in reading.hosts if name not in in_doubt}
+            in_doubt.update(host for host in named if isinstance(host, str))
+    return {name: hosts.merged(name) for name in reading.hosts if name not in in_doubt}

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
 from ollama_fleet.spec.addresses import DEFAULT_LISTEN, LOCAL, IPNetwork, Listen
 from ollama_fleet.spec.errors import KeyPath
-from ollama_fleet.spec.merge import Layer, Merged, Origin, merge, origin_of, written
+from ollama_fleet.spec.merge import Layer, Merged, Origin, merge, written
 from ollama_fleet.spec.model import Host
-from ollama_fleet.spec.model_request import ModelRequest
+from ollama_fleet.spec.model_request import ModelLadder, ModelRequest
 from ollama_fleet.spec.reading import Reading
 from ollama_fleet.spec.secret import SecretReference
 from ollama_fleet.spec.values import ReleaseVersion
@@ -86,26 +86,51 @@ class HostSpec:
         raise KeyError(name)
 
 
-def groups_of(reading: Reading, name: str) -> tuple[str, ...]:
-    """The groups of a host, in file order."""
-    return tuple(group for group, section in reading.groups.items() if name in section.hosts)
+class Hosts:
+    """Puts hosts together out of what was read. What several share is made once, as a fleet may have thousands."""
+
+    def __init__(self, reading: Reading) -> None:
+        self.reading = reading
+        below = [] if reading.release is None else [Layer((), {"release": written(reading.release)})]
+        if reading.defaults is not None:
+            below.append(Layer(("defaults",), written(reading.defaults)))
+        self._below = below
+        self._groups = {
+            name: Layer(("groups", name), written(group, {"hosts", "models"}))
+            for name, group in reading.groups.items()
+        }
+        self._ladders: dict[str, ModelLadder] = {}
+        self._requests: dict[str, tuple[ModelRequest, ...]] = {}
+
+    def merged(self, name: str) -> Merged:
+        """The settings of a host after the ladder: fleet's release, defaults, groups in file order, the host."""
+        own = Layer(("hosts", name), written(self.reading.hosts[name], {"models"}))
+        return merge([*self._below, *(self._groups[group] for group in self.reading.groups_of(name)), own])
+
+    def requests(self, name: str) -> tuple[ModelRequest, ...]:
+        """The requests of a host for models that are defined."""
+        if name not in self._requests:
+            places = asked(self.reading, name)
+            self._requests[name] = tuple(
+                ModelRequest(self._ladder(name, model), place)
+                for model, place in places.items()
+                if model in self.reading.models
+            )
+        return self._requests[name]
+
+    def _ladder(self, host: str, name: str) -> ModelLadder:
+        own = (self.reading.hosts[host].models or {}).get(name)
+        settings = {} if own is None else written(own)
+        if settings:
+            return _ladder(self.reading, name, Layer(("hosts", host, "models", name), settings))
+        if name not in self._ladders:
+            self._ladders[name] = _ladder(self.reading, name, Layer((), {}))
+        return self._ladders[name]
 
 
-def merge_host(reading: Reading, name: str) -> Merged:
-    """The settings of a host after the ladder: fleet's release, defaults, groups in file order, the host."""
-    layers = []
-    if reading.release is not None:
-        layers.append(Layer((), {"release": written(reading.release)}))
-    if reading.defaults is not None:
-        layers.append(Layer(("defaults",), written(reading.defaults)))
-    for group in groups_of(reading, name):
-        layers.append(Layer(("groups", group), written(reading.groups[group], {"hosts", "models"})))
-    layers.append(Layer(("hosts", name), written(reading.hosts[name], {"models"})))
-    return merge(layers)
-
-
-def build_host(reading: Reading, name: str, merged: Merged, folder: str) -> HostSpec:
+def build_host(hosts: Hosts, name: str, merged: Merged, folder: str) -> HostSpec:
     """The host out of its merged settings; ``folder`` is what relative paths of the file are relative to."""
+    reading = hosts.reading
     settings: Mapping[str, Any] = merged.settings
     firewall = settings.get("firewall", {})
     environment: Mapping[str, str | SecretReference] = settings.get("env", {})
@@ -131,8 +156,8 @@ def build_host(reading: Reading, name: str, merged: Merged, folder: str) -> Host
         expose=settings.get("expose", False),
         release=ReleaseSpec(release["version"], source, release.get("download", fetched_by)),
         gpus=settings.get("gpus", "auto"),
-        groups=groups_of(reading, name),
-        models=requests_of(reading, name),
+        groups=tuple(reading.groups_of(name)),
+        models=hosts.requests(name),
         origin=merged.origins(reading.document),
         prune=settings.get("prune", reading.prune),
         verify=settings.get("verify", "load"),
@@ -156,7 +181,7 @@ def _ssh(settings: Mapping[str, Any], folder: str) -> SshSpec:
 def asked(reading: Reading, name: str) -> dict[str, KeyPath]:
     """The models that a host serves, groups' first, with the place of the file that asks for each."""
     places: dict[str, KeyPath] = {}
-    for group in groups_of(reading, name):
+    for group in reading.groups_of(name):
         for index, model in enumerate(reading.groups[group].models or ()):
             places.setdefault(model, ("groups", group, "models", index))
     host: Host = reading.hosts[name]
@@ -167,27 +192,17 @@ def asked(reading: Reading, name: str) -> dict[str, KeyPath]:
     return places
 
 
-def requests_of(reading: Reading, name: str) -> tuple[ModelRequest, ...]:
-    """The requests of a host for models that are defined."""
-    places = asked(reading, name)
-    return tuple(_request(reading, name, model, places[model]) for model in places if model in reading.models)
-
-
-def _request(reading: Reading, host: str, name: str, place: KeyPath) -> ModelRequest:
+def _ladder(reading: Reading, name: str, own: Layer) -> ModelLadder:
     model = reading.models[name]
-    own = (reading.hosts[host].models or {}).get(name)
-    per_gpu: Sequence[tuple[str, Any]] = list((model.per_gpu or {}).items())
-    return ModelRequest(
+    return ModelLadder(
         name=name,
-        from_=model.from_,
-        asked_at=origin_of(reading.document, place),
-        _document=reading.document,
-        _forms=reading.forms(name),
-        _model=Layer(("models", name), written(model, {"variants", "per_gpu"})),
-        _per_gpu={
+        document=reading.document,
+        forms=reading.forms(name),
+        model=Layer(("models", name), written(model, {"variants", "per_gpu"})),
+        per_gpu={
             kind: Layer(("models", name, "per_gpu", kind), written(settings))
-            for kind, settings in per_gpu
+            for kind, settings in (model.per_gpu or {}).items()
             if settings is not None
         },
-        _host=Layer(("hosts", host, "models", name), {} if own is None else written(own)),
+        host=own,
     )

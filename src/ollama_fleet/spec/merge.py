@@ -5,9 +5,9 @@ Maps merge by key, lists and single values replace, and ``null`` takes back what
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from functools import cached_property
 
 from ollama_fleet.spec.errors import KeyPath, key_path
 from ollama_fleet.spec.model import Section
@@ -44,9 +44,28 @@ class Merged:
 
     def origins(self, document: Document) -> Mapping[str, Origin]:
         """The origin of each leaf, by its path as text: ``env.OLLAMA_KEEP_ALIVE``."""
-        return MappingProxyType(
-            {key_path(path): origin_of(document, source) for path, source in self.sources.items()}
-        )
+        return Origins(document, self.sources)
+
+
+class Origins(Mapping[str, Origin]):
+    """The origin of each value, worked out when it is asked for: of most values of a large fleet nobody asks."""
+
+    def __init__(self, document: Document, sources: Mapping[KeyPath, KeyPath]) -> None:
+        self._document = document
+        self._sources = sources
+
+    @cached_property
+    def _by_text(self) -> dict[str, KeyPath]:
+        return {key_path(path): source for path, source in self._sources.items()}
+
+    def __getitem__(self, key: str) -> Origin:
+        return origin_of(self._document, self._by_text[key])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_text)
+
+    def __len__(self) -> int:
+        return len(self._sources)
 
 
 def origin_of(document: Document, path: KeyPath) -> Origin:

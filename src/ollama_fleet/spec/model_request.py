@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ollama_fleet.spec.errors import KeyPath, SpecError, SpecErrors, Wrong, counted
 from ollama_fleet.spec.forms import Candidate, Forms
-from ollama_fleet.spec.merge import Layer, Merged, Origin, leaves, merge, nested
+from ollama_fleet.spec.merge import Layer, Origin, leaves, merge, nested, origin_of
 from ollama_fleet.spec.names import AUTO, CPU
 from ollama_fleet.spec.parameters import ParameterValue
 from ollama_fleet.spec.values import Duration
@@ -74,49 +74,86 @@ class ResolvedModel:
 class ModelRequest:
     """A model that a host shall serve; what it is made of depends on the devices it lands on.
 
-    ``asked_at`` is the line that asks for it. ``for_devices`` is the way to its values.
+    ``for_devices`` is the way to its values.
     """
 
-    name: str
-    from_: str
-    asked_at: Origin
-    _document: Document = field(repr=False)
-    _forms: Forms = field(repr=False)
-    _model: Layer = field(repr=False)
-    _per_gpu: Mapping[str, Layer] = field(repr=False)
-    _host: Layer = field(repr=False)
+    _ladder: ModelLadder = field(repr=False)
+    _asked: KeyPath
+
+    @property
+    def name(self) -> str:
+        """The name that the model gets."""
+        return self._ladder.name
+
+    @property
+    def from_(self) -> str:
+        """What it is made from, as written."""
+        return self._ladder.forms.from_
+
+    @property
+    def asked_at(self) -> Origin:
+        """The line that asks for it."""
+        return origin_of(self._ladder.document, self._asked)
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of devices that the model has settings of their own for."""
-        return tuple(self._per_gpu)
+        return tuple(self._ladder.per_gpu)
 
     @property
     def per_gpu_keys(self) -> frozenset[str]:
         """The keys that depend on the device."""
-        return frozenset(str(path[0]) for layer in self._per_gpu.values() for path in leaves(layer.settings))
+        layers = self._ladder.per_gpu.values()
+        return frozenset(str(path[0]) for layer in layers for path in leaves(layer.settings))
 
     def for_devices(self, kinds: Sequence[str]) -> ResolvedModel:
         """The model on devices of these kinds, one per device; none means the CPU.
 
-        Of ``per_gpu`` only that is taken in which all kinds agree; the rest is in ``remarks``.
+        Of ``per_gpu`` only that is taken in which all kinds agree; the rest is in ``remarks``. Hosts that say the
+        same of a model get the same object.
         Raises SpecErrors where a placement cannot be made of what was said.
         """
-        merged, remarks = self._ladder(kinds)
+        return self._ladder.resolved(kinds)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLadder:
+    """What stands in the file of a model for a host, shared by all hosts that say nothing of their own."""
+
+    name: str
+    document: Document = field(repr=False)
+    forms: Forms = field(repr=False)
+    model: Layer = field(repr=False)
+    per_gpu: Mapping[str, Layer] = field(repr=False)
+    host: Layer = field(repr=False)
+    _resolved: dict[tuple[str, ...], ResolvedModel] = field(default_factory=dict, repr=False, compare=False)
+
+    def resolved(self, kinds: Sequence[str]) -> ResolvedModel:
+        """The model on devices of these kinds. Raises SpecErrors."""
+        distinct = tuple(dict.fromkeys(kinds)) or (CPU,)
+        known = distinct if any(kind in self.per_gpu for kind in distinct) else ()
+        found = self._resolved.get(known)
+        if found is None:
+            found = self._resolved[known] = self._worked_out(distinct)
+        return found
+
+    def _worked_out(self, kinds: Sequence[str]) -> ResolvedModel:
+        agreed, remarks = self._agreed(kinds)
+        merged = merge([self.model, agreed, self.host])
         settings: Mapping[str, Any] = merged.settings
         quantization = settings.get("quantization")
         problems: list[SpecError] = []
         candidates: tuple[Candidate, ...] = ()
         key = "size"
         try:
-            sizes = self._forms.sizes(settings.get("size"))
+            sizes = self.forms.sizes(settings.get("size"))
             key = "quantization"
-            candidates = self._forms.candidates(sizes, quantization)
+            candidates = self.forms.candidates(sizes, quantization)
             key = "num_gpu"
             if settings.get("size") == AUTO and settings.get("num_gpu", AUTO) not in (0, AUTO, "engine"):
                 raise Wrong("a number of layers is that of one size", "write num_gpu: auto, or a size")
         except Wrong as wrong:
-            problems.append(self._document.error(merged.sources[(key,)], wrong.message, wrong.hint))
+            problems.append(self.document.error(merged.sources[(key,)], wrong.message, wrong.hint))
         if "num_ctx" not in settings:
             problems.append(self._no_context(kinds))
         if problems:
@@ -124,7 +161,7 @@ class ModelRequest:
         num_gpu = settings.get("num_gpu", "engine")
         return ResolvedModel(
             name=self.name,
-            from_=self.from_,
+            from_=self.forms.from_,
             candidates=candidates,
             ordered=isinstance(quantization, tuple),
             num_ctx=settings["num_ctx"],
@@ -136,21 +173,16 @@ class ModelRequest:
             template=settings.get("template"),
             preload=settings.get("preload", False),
             keep_alive=settings.get("keep_alive"),
-            origin=merged.origins(self._document),
+            origin=merged.origins(self.document),
             remarks=tuple(remarks),
             expect=Expected(**settings["expect"]) if settings.get("expect") else None,
         )
 
-    def _ladder(self, kinds: Sequence[str]) -> tuple[Merged, list[str]]:
-        distinct = list(dict.fromkeys(kinds)) or [CPU]
-        agreed, remarks = self._agreed(distinct)
-        return merge([self._model, agreed, self._host]), remarks
-
     def _agreed(self, kinds: Sequence[str]) -> tuple[Layer, list[str]]:
         """What ``per_gpu`` says alike for all kinds, and a remark for each key in which they differ."""
-        place: KeyPath = (*self._model.path, "per_gpu", kinds[0])
-        said = [leaves(self._per_gpu[kind].settings) if kind in self._per_gpu else {} for kind in kinds]
-        overridden = leaves(self._host.settings)
+        place: KeyPath = (*self.model.path, "per_gpu", kinds[0])
+        said = [leaves(self.per_gpu[kind].settings) if kind in self.per_gpu else {} for kind in kinds]
+        overridden = leaves(self.host.settings)
         agreed: dict[KeyPath, object] = {}
         remarks: list[str] = []
         for path in dict.fromkeys(path for one in said for path in one):
@@ -162,9 +194,9 @@ class ModelRequest:
         return Layer(place, nested(agreed)), remarks
 
     def _no_context(self, kinds: Sequence[str]) -> SpecError:
-        on = f" on {counted(list(dict.fromkeys(kinds)))}" if kinds and self._per_gpu else ""
-        return self._document.error(
-            self._model.path,
+        on = f" on {counted(kinds)}" if self.per_gpu and list(kinds) != [CPU] else ""
+        return self.document.error(
+            self.model.path,
             f"num_ctx is missing{on}: Ollama's own default depends on the VRAM it finds",
             "write num_ctx, such as 8192",
             key=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -70,6 +70,7 @@ class Reading:
     published: Published = NOTHING_PUBLISHED
     errors: list[SpecError] = field(default_factory=list)
     _forms: dict[str, Forms] = field(default_factory=dict)
+    _groups_of: dict[str, list[str]] | None = None
     _guesses: int = 0
     _wrong: set[KeyPath] = field(default_factory=set)
     _above_wrong: set[KeyPath] = field(default_factory=set)
@@ -95,6 +96,15 @@ class Reading:
             own = {name: base for name, base in (section.variants or {}).items() if base is not None}
             self._forms[model] = Forms.of(section.from_, own, self.published)
         return self._forms[model]
+
+    def groups_of(self, host: str) -> Sequence[str]:
+        """The groups of a host, in file order; to be asked once all groups are read."""
+        if self._groups_of is None:
+            self._groups_of = {}
+            for group, section in self.groups.items():
+                for name in section.hosts:
+                    self._groups_of.setdefault(name, []).append(group)
+        return self._groups_of.get(host, ())
 
     def guess(self, word: str, candidates: Iterable[str]) -> str | None:
         """A hint at the nearest word; not for ever, as looking for it among thousands takes milliseconds."""

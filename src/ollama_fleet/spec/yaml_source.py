@@ -15,19 +15,15 @@ import yaml
 
 from ollama_fleet.spec.errors import KeyPath, Position, SpecError, SpecErrors, key_path, show
 from ollama_fleet.spec.plain_scalars import read_plain
+from ollama_fleet.spec.yaml_nodes import MAX_DEPTH, PLAIN, TAG, compose
 
 MAX_BYTES = 1 << 20
 """Largest file that is read: 1 MiB, some ten thousand hosts."""
 MAX_VALUES = 200_000
 """Most values that a file may hold once its aliases are expanded."""
-MAX_DEPTH = 24
-"""Deepest nesting; the grammar of a fleet needs nine."""
-
 Data = None | bool | int | float | str | list["Data"] | dict[str, "Data"]
 
-_PLAIN = "\0plain"  # marks scalars without quotes and tag; no tag of YAML
 _BESIDE = "\0beside"  # a key that no map holds
-_TAG = "tag:yaml.org,2002:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +87,7 @@ def parse_document(content: bytes, file: str = "fleet.yaml") -> Document:
         hint = "save the file as UTF-8"
         raise SpecErrors([SpecError("", "not UTF-8 text", hint, position, file)]) from None
     try:
-        loader = _Loader(text)
-        try:
-            root = loader.get_single_node()
-        finally:
-            loader.dispose()
+        root = compose(text)
     except yaml.YAMLError as error:
         raise SpecErrors([_syntax_error(error, text, file)]) from None
     except RecursionError:  # a flow collection nested in one token run, before depth is counted
@@ -124,31 +116,6 @@ def _syntax_error(error: yaml.YAMLError, text: str, file: str) -> SpecError:
 
 def _readable(problem: str) -> str:
     return "".join(char if char.isprintable() else " " for char in problem)
-
-
-class _Loader(yaml.SafeLoader):
-    """Composes nodes; scalars without quotes and without a tag are marked, to be resolved by the builder."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._depth = 0
-
-    def resolve(self, kind: type[yaml.Node], value: object, implicit: object) -> str:
-        if kind is yaml.ScalarNode and isinstance(implicit, tuple) and implicit[0]:
-            return _PLAIN
-        if kind is yaml.ScalarNode:
-            return _TAG + "str"
-        return _TAG + ("seq" if kind is yaml.SequenceNode else "map")
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "nested too deeply", event.start_mark)
-        try:
-            return super().compose_node(parent, index)
-        finally:
-            self._depth -= 1
 
 
 class _Builder:
@@ -187,7 +154,7 @@ class _Builder:
             self._open.discard(id(node))
 
     def _expect_tag(self, node: yaml.Node, kind: str, path: KeyPath) -> None:
-        if node.tag != _TAG + kind:
+        if node.tag != TAG + kind:
             self._problem(path, _start(node), f"the tag {_tag(node)} means nothing here", "remove it")
 
     def _map(self, node: yaml.Node, path: KeyPath) -> dict[str, Data]:
@@ -195,7 +162,7 @@ class _Builder:
         positions: dict[str, Position] = {}
         merged: list[tuple[str, yaml.Node, Position]] = []
         for key_node, value_node in node.value:
-            if isinstance(key_node, yaml.ScalarNode) and key_node.tag == _PLAIN and key_node.value == "<<":
+            if isinstance(key_node, yaml.ScalarNode) and key_node.tag == PLAIN and key_node.value == "<<":
                 merged.extend(self._merge(value_node, path, depth=0))
                 continue
             key = self._key(key_node, path)
@@ -230,7 +197,7 @@ class _Builder:
             return found
         later: list[tuple[str, yaml.Node, Position]] = []
         for key_node, value_node in node.value:
-            if isinstance(key_node, yaml.ScalarNode) and key_node.tag == _PLAIN and key_node.value == "<<":
+            if isinstance(key_node, yaml.ScalarNode) and key_node.tag == PLAIN and key_node.value == "<<":
                 later.extend(self._merge(value_node, path, depth + 1))
             elif (key := self._key(key_node, path)) is not None:
                 self._count += 1
@@ -244,24 +211,24 @@ class _Builder:
         if not isinstance(node, yaml.ScalarNode):
             self._problem(path, _start(node), "a key must be a word", None, beside=True)
             return None
-        if node.tag == _PLAIN:
+        if node.tag == PLAIN:
             value, doubt = read_plain(node.value)
             if doubt or not isinstance(value, str):
                 message = f"the key {show(node.value)} is not read as a word"
                 self._problem(path, _start(node), message, "put it in quotes", beside=True)
                 return None
-        elif node.tag != _TAG + "str":
+        elif node.tag != TAG + "str":
             self._problem(path, _start(node), f"the tag {_tag(node)} means nothing here", "remove it")
             return None
         return str(node.value)
 
     def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Data:
-        if node.tag == _PLAIN:
+        if node.tag == PLAIN:
             value, doubt = read_plain(node.value)
             if doubt:
                 self._problem(path, _start(node), *doubt)
             return value
-        if node.tag != _TAG + "str":
+        if node.tag != TAG + "str":
             self._problem(path, _start(node), f"the tag {_tag(node)} means nothing here", "remove it")
         return str(node.value)
 
@@ -274,7 +241,7 @@ class _Builder:
 
 
 def _tag(node: yaml.Node) -> str:
-    return show(node.tag.replace(_TAG, "!!", 1))
+    return show(node.tag.replace(TAG, "!!", 1))
 
 
 def _start(node: yaml.Node) -> Position:

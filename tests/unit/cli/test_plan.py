@@ -57,7 +57,7 @@ def test_table(folder: Path) -> None:
         "4096",
         "60/65",
     ]
-    assert " yes " in second
+    assert second.endswith(" yes")
     assert unknown.split() == ["who-knows", "GPUs", "unknown"]
     assert empty.split() == ["empty", "no", "models"]
 
@@ -226,3 +226,16 @@ def test_examples_are_planned(path: Path, tmp_path: Path) -> None:
     done = run("plan", cwd=tmp_path, environment={"OLLAMA_FLEET": str(path)})
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_large_fleet_is_printed_in_the_same_columns(folder: Path) -> None:
+    hosts = "".join(f"  x{number:03}: {{gpus: [rtx-4090], models: [reasoner]}}\n" for number in range(600))
+    (folder / "fleet.yaml").write_text(FLEET + hosts)
+    lines = run("plan", cwd=folder).stdout.splitlines()
+
+    head, first = lines[0], next(line for line in lines if line.startswith("x000"))
+    assert head.split() == ["host", "model", "from", "num_ctx", "num_gpu", "memory", "fits", "speed"]
+    assert all(line.index("reasoner") == head.index("model") for line in lines if line.startswith("x5"))
+    assert first.index("deepseek-r1:32b") == head.index("from")
+    assert first.index("yes") == head.index("fits")
+    assert "x599" in lines[604]

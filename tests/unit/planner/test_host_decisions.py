@@ -18,8 +18,11 @@ from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.hardware.device import Device
 from ollama_fleet.hardware.nvidia_smi import FIELDS, parse
+from ollama_fleet.planner.decision import Decisions
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.host_decisions import declared_devices, host_decisions, planned_devices
+from ollama_fleet.spec.hosts import HostSpec
+from unit.deploys.test_locking import fleet_of
 from unit.planner.fleets import BEFORE, SINCE, decisions, host_of, lock_entry
 
 MIXED: dict[str, dict[str, Any]] = {
@@ -234,3 +237,42 @@ def test_the_work_does_not_grow_with_the_lock() -> None:
         return count
 
     assert calls(40) <= calls(1) * 1.02
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    machines=st.lists(
+        st.tuples(
+            st.lists(st.sampled_from(["rtx-4090", "rtx-4060-ti-16gb", "rtx-3090"]), max_size=2),
+            st.sampled_from([None, {"num_ctx": 5000}, {"quantization": "Q4_K_M", "num_ctx": 4096}]),
+            st.sampled_from(["f16", "q8_0"]),
+        ),
+        min_size=2,
+        max_size=5,
+    )
+)
+def test_a_host_is_decided_the_same_among_others_as_alone(
+    machines: list[tuple[list[str], dict[str, Any] | None, str]],
+) -> None:
+    hosts = {
+        f"h{place}": {
+            "gpus": kinds,
+            "env": {"OLLAMA_KV_CACHE_TYPE": kv_type, "OLLAMA_FLASH_ATTENTION": True},
+            "models": {**dict.fromkeys(MIXED), **({"reasoner": own} if own else {})},
+        }
+        for place, (kinds, own, kv_type) in enumerate(machines)
+    }
+    together = fleet_of(MIXED, hosts)
+    kept = Decisions(Lock())
+
+    for spec in together.hosts:
+        (alone,) = fleet_of(MIXED, {spec.name: hosts[spec.name]}).hosts
+        assert _said(spec, kept) == _said(alone, Decisions(Lock()))
+
+
+def _said(spec: HostSpec, kept: Decisions) -> object:
+    try:
+        found = host_decisions(spec, declared_devices(spec) or (), kept.lock, kept)
+    except PlanError as error:
+        return str(error)
+    return [item.decision for item in found]
