@@ -97,11 +97,7 @@ def test_a_context_that_is_too_large_costs_layers(
         model = server.running()["big:latest"]
         assert model["size_vram"] < model["size"], "512 tokens for each of 16 requests are 8 GiB of cache"
     with start(
-        "quantised",
-        OLLAMA_SIM=machine,
-        OLLAMA_NUM_PARALLEL="16",
-        OLLAMA_KV_CACHE_TYPE="q4_0",
-        OLLAMA_FLASH_ATTENTION="1",
+        "quantised", OLLAMA_SIM=machine, OLLAMA_NUM_PARALLEL="16", OLLAMA_KV_CACHE_TYPE="q4_0"
     ) as server:
         load(server, weights, num_ctx=512)
         model = server.running()["big:latest"]

@@ -191,7 +191,7 @@ class Scheduler:
             header,
             context=context,
             parallel=self._parallel(model),
-            kv_type=self._kv_type(),
+            kv_type=self.environment.text("OLLAMA_KV_CACHE_TYPE").lower(),
             pretend=self._pretend(model),
             noise=memory.noise(self.machine.scenario, model.name.shortest),
         )
@@ -281,20 +281,6 @@ class Scheduler:
         with self._lock:
             candidates = sorted(self.loaded.values(), key=lambda r: (r.requests, r.keep_alive))
         self._wait_idle(candidates[0])
-
-    def _kv_type(self) -> str:
-        """The cache's type; llama.cpp inside a runner wants flash attention asked for before it quantises."""
-        wanted = self.environment.text("OLLAMA_KV_CACHE_TYPE").lower()
-        quantised = wanted.startswith("q")
-        if (
-            quantised
-            and not self.generation.llama_server
-            and not self.environment.flag("OLLAMA_FLASH_ATTENTION")
-        ):
-            words = "OLLAMA_FLASH_ATTENTION must be enabled to use a quantized OLLAMA_KV_CACHE_TYPE"
-            golog.log("WARN", "server.go:239", words, type=wanted)
-            return ""
-        return wanted
 
     def _parallel(self, model: Model) -> int:
         if model.config.get("model_family") in _SERIAL or "completion" not in model.capabilities:

@@ -10,6 +10,7 @@ import click
 from ollama_fleet.spec.errors import SpecErrors
 
 VERBS = (
+    "bench",
     "clients",
     "drift",
     "fit",
@@ -22,6 +23,7 @@ VERBS = (
     "retire",
     "schema",
     "validate",
+    "tune",
     "verify",
 )
 

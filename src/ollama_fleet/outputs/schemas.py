@@ -148,48 +148,82 @@ def lock_check() -> Schema:
     )
 
 
-def verify() -> Schema:
-    """What `verify --json` prints; sizes in bytes, times in seconds."""
-    failures = _list(_object(check=TEXT, text=TEXT))
-    terms = _object({"weights": COUNT, "kv": COUNT, "compute": COUNT, "total": COUNT})
-    placement = _object(
-        ok=BOOL,
-        how=_one_of("resident", "loaded", "failed"),
-        layers=_object(
-            total=_or_null(COUNT),
-            offloaded=_or_null(COUNT),
-            overflowing=_or_null(COUNT),
-            planned=_or_null(COUNT),
-        ),
-        gpu_percent=_or_null(COUNT),
-        num_ctx=_or_null(COUNT),
+def tune() -> Schema:
+    """What `tune --json` prints; sizes in bytes, rates in tokens per second, times in seconds."""
+    terms = _object(weights=COUNT, kv=COUNT, compute=COUNT)
+    step = _object(
+        num_gpu=COUNT,
+        num_ctx=COUNT,
+        held=BOOL,
+        reason=TEXT,
+        taken=_or_null(_list(COUNT)),
         tokens_per_second=_or_null(NUMBER),
-        load_seconds=_or_null(NUMBER),
-        size=_or_null(COUNT),
-        size_vram=_or_null(COUNT),
-        device_memory=_object(before=_or_null(COUNT), after=_or_null(COUNT)),
-        memory=_list(_object(place=TEXT, measured=terms, predicted=terms)),
-        failures=failures,
-        remarks=_list(TEXT),
+        full_tokens_per_second=_or_null(NUMBER),
+        prompt_tokens_per_second=_or_null(NUMBER),
+        seconds=NUMBER,
     )
-    host = _object(
+    memory = _object(
+        planned=terms,
+        observed=terms,
+        beside=COUNT,
+        planned_before=_or_null(COUNT),
+        predicted=_or_null(COUNT),
+        taken=_or_null(COUNT),
+    )
+    model = _object(
+        base=TEXT,
+        layers=COUNT,
+        num_gpu=_or_null(COUNT),
+        num_ctx=_or_null(COUNT),
+        lacks=_or_null(COUNT),
+        loads=COUNT,
+        error=_or_null(TEXT),
+        steps=_list(step),
+        memory=_or_null(memory),
+    )
+    return _document(
+        "ollama-fleet tune",
+        host=TEXT,
+        gpus=_list(TEXT),
         ok=BOOL,
-        depth=_one_of("quick", "load", "full"),
-        failures=failures,
-        placements=_by_host(placement),
-        outside=_list(TEXT),
-        remarks=_list(TEXT),
+        error=_or_null(TEXT),
+        problems=_list(TEXT),
+        models={"type": "object", "additionalProperties": model},
+        patch=TEXT,
+        written=_or_null(TEXT),
     )
-    return _document("ollama-fleet verify --json", status=_one_of("right", "wrong"), hosts=_by_host(host))
+
+
+def bench() -> Schema:
+    """What `bench --json` prints; rates in tokens per second."""
+    series = _or_null(_object(median=NUMBER, low=NUMBER, high=NUMBER, count=COUNT))
+    run = _object(
+        fill=COUNT,
+        concurrency=COUNT,
+        prompt=series,
+        generation=series,
+        throughput=series,
+        predicted=_or_null(_list(NUMBER)),
+    )
+    model = _object(base=TEXT, num_ctx=COUNT, num_gpu=_or_null(COUNT), error=_or_null(TEXT), runs=_list(run))
+    host = _object(
+        release=TEXT,
+        gpus=_list(TEXT),
+        error=_or_null(TEXT),
+        problems=_list(TEXT),
+        models={"type": "object", "additionalProperties": model},
+    )
+    return _document("ollama-fleet bench", hosts=_by_host(host))
 
 
 SCHEMAS: dict[str, Callable[[], Schema]] = {
     "fleet": json_schema,
+    "bench": bench,
     "drift": drift,
     "fit": fit,
     "lock": lock,
     "lock-check": lock_check,
     "plan": plan,
-    "verify": verify,
+    "tune": tune,
 }
 """By the name that `ollama-fleet schema` takes; `fleet` is that of fleet.yaml."""

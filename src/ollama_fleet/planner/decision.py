@@ -116,8 +116,8 @@ class Surroundings:
 
 
 def kinds_of(devices: Sequence[Device]) -> str:
-    """GPUs as measurements name them: `rtx-4090`, `rtx-3090+rtx-3090`; empty for none."""
-    return "+".join(device.kind or device.name for device in devices)
+    """GPUs as measurements name them, in whatever order: `rtx-4090`, `rtx-3090+rtx-3090`; empty for none."""
+    return "+".join(sorted(device.kind or device.name for device in devices))
 
 
 def facts_of(candidate: Candidate, lock: Lock) -> ModelFacts | None:

@@ -6,12 +6,10 @@ import io
 import json
 from dataclasses import replace
 
-import jsonschema
 from rich.console import Console
 
 from ollama_fleet.checks.evidence import Failure
 from ollama_fleet.checks.verdict import HostVerdict, PlacementVerdict
-from ollama_fleet.outputs.schemas import SCHEMAS
 from ollama_fleet.outputs.verification import headline, lines, memory_table, verification_document
 from unit.checks.test_evidence import GIB, GOOD
 
@@ -49,8 +47,7 @@ def test_what_is_wrong_comes_first() -> None:
 
 def test_programs_see_all_of_it() -> None:
     document = json.loads(json.dumps(verification_document([WRONG])))
-    jsonschema.Draft202012Validator(SCHEMAS["verify"]()).validate(document)
-    assert (document["version"], document["status"]) == (1, "wrong")
+    assert document["version"] == 1
     host = document["hosts"]["gpu-01"]
     assert (host["ok"], host["depth"]) == (False, "full")
     assert host["failures"] == [{"check": "version", "text": "the server says version 0.1.0"}]
@@ -66,8 +63,6 @@ def test_programs_see_all_of_it() -> None:
 
 def test_a_host_that_could_not_be_looked_at() -> None:
     lost = HostVerdict("gpu-02", "load", "", (Failure("host", "no connection"),))
-    document = verification_document([lost])
-    jsonschema.Draft202012Validator(SCHEMAS["verify"]()).validate(document)
-    assert document["hosts"]["gpu-02"]["placements"] == {}
+    assert verification_document([lost])["hosts"]["gpu-02"]["placements"] == {}
     assert list(lines(lost)) == ["wrong: no connection"]
     assert memory_table(lost) is None

@@ -1,0 +1,125 @@
+"""`ollama-fleet tune`: the largest num_gpu that holds, found on the machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from ollama_fleet.cli.options import json_option
+from ollama_fleet.deploys.source import fleet_path, load_source
+from ollama_fleet.spec.edit import CannotEdit, patch
+from ollama_fleet.spec.errors import SpecErrors, Wrong
+from ollama_fleet.spec.values import parse_duration, parse_size
+
+
+def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
+    try:
+        return float(parse_duration(value).seconds)
+    except Wrong as wrong:
+        raise click.BadParameter(f"{wrong.message}; {wrong.hint}") from None
+
+
+def _bytes(_: click.Context, __: click.Parameter, value: str) -> int:
+    try:
+        return parse_size(value)
+    except Wrong as wrong:
+        raise click.BadParameter(f"{wrong.message}; {wrong.hint}") from None
+
+
+@click.command("tune")
+@click.argument("host")
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.option("--context", is_flag=True, help="Find the largest num_ctx as well.")
+@click.option("--write", is_flag=True, help="Write what was found into fleet.yaml.")
+@click.option(
+    "--patch", "as_patch", is_flag=True, help="Print it as a patch of fleet.yaml, and nothing else."
+)
+@click.option("--resume", is_flag=True, help="Go on with a search that was cut off.")
+@click.option(
+    "--time-limit",
+    default="30m",
+    show_default=True,
+    metavar="TIME",
+    callback=_seconds,
+    help="For all models together.",
+)
+@click.option(
+    "--timeout",
+    default="10m",
+    show_default=True,
+    metavar="TIME",
+    callback=_seconds,
+    help="Without any word from the server, a load included.",
+)
+@click.option(
+    "--margin",
+    default="128MiB",
+    show_default=True,
+    metavar="SIZE",
+    callback=_bytes,
+    help="To stay free on each GPU.",
+)
+@json_option
+def command(
+    host: str,
+    models: tuple[str, ...],
+    context: bool,
+    write: bool,
+    as_patch: bool,
+    resume: bool,
+    time_limit: float,
+    timeout: float,
+    margin: int,
+    as_json: bool,
+) -> None:
+    """Find on HOST the largest num_gpu with which each MODEL (all by default) holds under a full context.
+
+    Each setting is loaded, asked until its context is full, several times, and its memory read at the peak. As few
+    are tried as possible: first what is planned, then what was measured, then by halving. What was in memory before is
+    there again afterwards, also after Ctrl-C. What models took is kept in fleet.measured.yaml, which plans use.
+    Exit code: 0 found, 1 not found in time, or something failed.
+
+    Example: ollama-fleet tune gpu-01 reasoner --write
+    """
+    if as_patch and (as_json or write):
+        raise click.UsageError("--patch prints the patch alone: leave --json and --write out")
+    path = fleet_path(Path())
+    source = load_source(path)
+    try:
+        spec = source.fleet.host(host)
+    except KeyError:
+        source.fleet.select([host])  # tells the nearest right name
+        raise click.UsageError(f"{host} is a group; tune one host at a time") from None
+    from ollama_fleet.deploys import tuning  # patches sockets for gevent, so not before it is needed
+    from ollama_fleet.deploys.write_back import save, with_results
+    from ollama_fleet.outputs import tuning as shown
+    from ollama_fleet.outputs.console import console
+
+    wish = tuning.Wish(models, context, margin, time_limit, timeout, resume)
+    found = tuning.tune_host(
+        source, path, spec, wish, lambda name, step: click.echo(shown.step_line(name, step), err=True)
+    )
+    diff, refused = "", None
+    try:
+        text = path.read_bytes().decode("utf-8")
+        after = with_results(text, path, spec, found.kinds, found.tuned)
+        diff = patch(text, after, path.name)
+        if write and diff:
+            save(path, after)
+    except (CannotEdit, OSError, SpecErrors) as error:
+        refused = f"{path}: not written: {error}"
+    written = write and bool(diff) and refused is None
+    if as_json:
+        document = shown.tune_document(found, diff, str(path) if written else None)
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    elif as_patch:
+        click.echo(diff, nl=False)
+    else:
+        shown.print_tuned(console(), found, diff, str(path), written=written)
+    for line in (found.error, *found.problems, refused):
+        if line:
+            click.echo(f"{host}: {line}", err=True)
+    if not found.ok or refused:
+        raise click.exceptions.Exit(1)

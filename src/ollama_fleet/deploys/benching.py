@@ -1,0 +1,181 @@
+"""Benchmarks of live hosts: connect, load, ask, put everything back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ollama_fleet.deploys.survey import look
+
+from ollama_fleet.deploys.visit import visit  # isort: skip - patches sockets for gevent, so it comes first
+from pyinfra.api.host import Host
+
+from ollama_fleet.api.client import Ollama
+from ollama_fleet.api.errors import ApiError
+from ollama_fleet.api.out_of_memory import explained, out_of_memory
+from ollama_fleet.api.through import own_address, server_of
+from ollama_fleet.checks.bench_figures import Run
+from ollama_fleet.checks.benching import Pattern, bench
+from ollama_fleet.checks.observation import observe
+from ollama_fleet.checks.residents import Residents, as_before
+from ollama_fleet.checks.tether import tethered
+from ollama_fleet.deploys.source import Source
+from ollama_fleet.operations.context import StepFailed
+from ollama_fleet.planner.decision import Surroundings, facts_of
+from ollama_fleet.planner.host_plan import HostPlan
+from ollama_fleet.planner.placement import Placement
+from ollama_fleet.planner.speed import SpeedRange, token_rate
+from ollama_fleet.planner.state import HostState
+from ollama_fleet.spec.hosts import HostSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Benched:
+    """One placement: its runs, and the generation rate that was predicted for each fill, where anybody could."""
+
+    model: str
+    base: str
+    num_ctx: int
+    num_gpu: int | None
+    runs: tuple[Run, ...] = ()
+    predicted: tuple[tuple[int, SpeedRange], ...] = ()
+    error: str | None = None
+
+    def expected(self, fill: int) -> SpeedRange | None:
+        """The rate that was predicted at a fill."""
+        return dict(self.predicted).get(fill)
+
+
+@dataclass(frozen=True, slots=True)
+class HostBenched:
+    """What came of one host. `problems`: what could not be put back."""
+
+    host: str
+    release: str = ""
+    kinds: tuple[str, ...] = ()
+    benched: tuple[Benched, ...] = ()
+    problems: tuple[str, ...] = ()
+    error: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Everything was measured, and is as before."""
+        return not self.error and not self.problems and all(not one.error for one in self.benched)
+
+
+Told = Callable[[str, str, Run], None]
+
+
+def bench_hosts(
+    source: Source,
+    path: Path,
+    hosts: Sequence[HostSpec],
+    models: Sequence[str],
+    pattern: Pattern,
+    told: Told,
+) -> list[HostBenched]:
+    """Benchmark the models of hosts, all hosts at once and each host's models one after the other.
+
+    Args:
+        source: the fleet, its lock and templates.
+        path: of fleet.yaml.
+        hosts: those to benchmark.
+        models: names of those models; none is all.
+        pattern: what to run.
+        told: is given each run as it is made, with host and model.
+
+    Raises:
+        SpecErrors: an SSH key is not there.
+    """
+
+    def work(host: Host, spec: HostSpec) -> HostBenched:
+        found = look(host, source, spec)
+        if found.plan is None or found.state is None:
+            return HostBenched(spec.name, error=found.error or "no plan")
+        try:
+            return _host(host, source, spec, found.plan, found.state, models, pattern, told)
+        except (ApiError, StepFailed) as error:
+            return HostBenched(spec.name, error=str(error))
+
+    return visit(path, hosts, work)
+
+
+def _host(
+    host: Host,
+    source: Source,
+    spec: HostSpec,
+    plan: HostPlan,
+    state: HostState,
+    models: Sequence[str],
+    pattern: Pattern,
+    told: Told,
+) -> HostBenched:
+    chosen = [one for one in plan.placements if not models or one.resolved.name in models]
+    problems: list[str] = []
+    benched: list[Benched] = []
+    command = plan.layout.command if plan.release.adopted(state) else plan.layout.binary
+    address = f"{own_address(plan.address)}:{plan.port}"
+
+    def connect() -> Ollama:
+        return server_of(host, plan.address, plan.port)
+
+    with connect() as server:
+        before = server.loaded()
+        names = [one.created.name for one in chosen]
+        now = observe(host, plan.layout, state).now
+        with (
+            tethered(host, command, address, before, names, problems),
+            as_before(server, now, problems, pattern.timeout) as residents,
+        ):
+            for placement in chosen:
+                benched.append(_placement(source, spec, state, connect, residents, placement, pattern, told))
+    kinds = tuple(device.kind or device.name for device in state.devices)
+    return HostBenched(spec.name, plan.release.version, kinds, tuple(benched), tuple(problems))
+
+
+def _placement(
+    source: Source,
+    spec: HostSpec,
+    state: HostState,
+    connect: Callable[[], Ollama],
+    residents: Residents,
+    placement: Placement,
+    pattern: Pattern,
+    told: Told,
+) -> Benched:
+    name, decision = placement.created.name, placement.decision
+    blank = Benched(placement.resolved.name, decision.candidate.base, decision.num_ctx, decision.num_gpu)
+    if state.store.manifest(placement.created.model) is None:
+        return _failed(blank, f"{name} is not on the host yet; apply first")
+    residents.touch(name)
+    try:
+        runs = bench(connect, name, decision.num_ctx, pattern, lambda run: told(spec.name, blank.model, run))
+    except ApiError as error:
+        found = out_of_memory(str(error), "late")
+        return _failed(blank, str(error) if found is None else explained(found, decision.estimate))
+    predicted = _predicted(source, spec, state, placement, pattern.fills)
+    return Benched(
+        blank.model, blank.base, blank.num_ctx, blank.num_gpu, tuple(runs), tuple(predicted.items())
+    )
+
+
+def _failed(blank: Benched, error: str) -> Benched:
+    return Benched(blank.model, blank.base, blank.num_ctx, blank.num_gpu, error=error)
+
+
+def _predicted(
+    source: Source, spec: HostSpec, state: HostState, placement: Placement, fills: Sequence[int]
+) -> dict[int, SpeedRange]:
+    decision = placement.decision
+    facts = facts_of(decision.candidate, source.lock)
+    if facts is None or decision.estimate is None:
+        return {}
+    gpus = Surroundings.of(state.devices, spec.env, str(spec.release.version)).gpus
+    if len(gpus) != len(decision.estimate.devices):
+        return {}
+    found = {
+        fill: token_rate(facts, decision.estimate, gpus, position=max(decision.num_ctx * fill // 100, 1))
+        for fill in fills
+    }
+    return {fill: rate for fill, rate in found.items() if rate is not None}
