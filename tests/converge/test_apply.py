@@ -20,14 +20,12 @@ MODELS = "/srv/ollama models/m"
 REASONER = "registry.ollama.ai/library/reasoner/latest"
 OPERATIONS = {
     "Lock",
+    "Record",
     "User of the service",
     "Directories",
     "Firewall",
-    "Unit and environment",
     "Release",
-    "Service",
-    "Models",
-    "Preload",
+    "Rollout",
     "Proof",
     "Prune",
     "Outcome",

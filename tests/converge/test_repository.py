@@ -41,7 +41,7 @@ def test_own_modelfile_template(rack: Rack) -> None:
     applied = rack.fleet.apply()
     assert applied.code == 0, str(applied)
     for host in rack.hosts:
-        assert applied.changed(host.name) == {"Lock", "Record", "Models", "Preload", "Outcome"}
+        assert applied.changed(host.name) == {"Lock", "Record", "Rollout", "Outcome"}
         made = manifest(host, MODELS, "registry.ollama.ai/library/reasoner/latest")
         assert layer(host, MODELS, made, "system") == f"{host.name} speaking."
         assert json.loads(layer(host, MODELS, made, "params"))["top_p"] == 0.25

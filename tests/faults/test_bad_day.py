@@ -124,7 +124,7 @@ REASONS = {
     "full-models": r"pull \S+faults/big:latest: POST /api/pull: .*No space left on device",
     "full-opt": r"could not fetch http://\S+\.tar\.zst: curl: \(23\) .*",
     "hanging": r"pull \S+faults/big:latest: GET http://127\.0\.0\.1:11434/api/tags: no answer in time",
-    "not-starting": r"pull \S+faults/big:latest: ollama\.service does not stay up, exit status 1; its last words: .+",
+    "not-starting": r"release 0\.24\.1 does not start \(exit status 1\); its last words: .+; nothing was switched",
     "gone": r"Could not connect \(timed out\)",
     "no-sudo": r"sudo asks for a password, and there is no terminal to type it at; let this user use sudo without one, "
     r"or set another ssh\.user",
@@ -144,7 +144,8 @@ def test_a_failed_host_says_why_in_one_line(day: BadDay, name: str) -> None:
     assert len(matching) == 1, str(day.bad)
     # Beside the reason: what is to change, that operations went well, and pyinfra's own word that it ended here.
     usual = re.compile(
-        r"Connected|Ready: .*|Success|No changes|Error: executed \d commands?|.*: .* → .*|.*: restart for.*"
+        r"Connected|Ready: .*|Success|No changes|Error: executed \d commands?|.*: .* → .*|.*: restart for.*|"
+        r"went back to release 0\.24\.0 with its environment and models; it serves.*"
     )
     noise = [line for line in day.bad.told(name) if line not in matching and not usual.fullmatch(line)]
     assert [line for line in noise if "password" not in line and not line.startswith("note: ")] == [], str(
@@ -158,9 +159,16 @@ def test_exit_code_and_failed_hosts(day: BadDay) -> None:
     assert set(day.bad.document["results"]["failed_hosts"]) == set(BAD)
 
 
-@pytest.mark.parametrize("name", ["full-opt", "gone", "no-sudo"])
+@pytest.mark.parametrize("name", ["full-opt", "gone", "no-sudo", "not-starting"])
 def test_the_old_release_keeps_serving(day: BadDay, name: str) -> None:
     assert day.serving[name] == OLDER
+
+
+@pytest.mark.parametrize("name", ["full-models", "hanging"])
+def test_a_host_that_fails_goes_back(day: BadDay, name: str) -> None:
+    assert day.serving[name] == OLDER
+    assert day.models[name] == day.first_models
+    assert any(line.startswith("went back to release 0.24.0") for line in day.bad.told(name))
 
 
 @pytest.mark.parametrize("name", ALL)

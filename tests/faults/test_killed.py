@@ -41,8 +41,11 @@ class Twins:
     trees: dict[int, dict[str, object]] = field(default_factory=dict)
 
     def calm_tree(self) -> dict[str, object]:
-        """The tree of the undisturbed host after as many changes; from the second on they only alternate."""
-        step = self.steps if self.steps < 3 else 2 - self.steps % 2
+        """The tree of the undisturbed host after as many changes; from the third on they only alternate.
+
+        Not earlier: what is kept for a rollback is the host one change before, with its own link to one before that.
+        """
+        step = self.steps if self.steps < 4 else 2 + self.steps % 2
         if step not in self.trees:
             begin = time.monotonic()
             self.lab.registry.set_faults(bytes_per_second=SLOW)
@@ -67,7 +70,12 @@ def twins(lab: Lab, shelf: Shelf, make_fleet: MakeFleet) -> Iterator[Twins]:
     )
     more = {"defaults": {"listen": "0.0.0.0:11434", "firewall": {"allow_from": lab.cidrs("lan")}}}
     disturbed = make_fleet(
-        {"one": one, "two": two}, {**more, "hosts": {"two": {"ssh": {"user": "admin"}, "sudo": True}}}
+        {"one": one, "two": two},
+        {
+            **more,
+            "hosts": {"two": {"ssh": {"user": "admin"}, "sudo": True}},
+            "rollout": {"batch": 1},
+        },
     )
     made = Twins(lab, shelf, disturbed, make_fleet({"calm": calm}, more), [one, two], calm)
     made.calm_tree()
@@ -97,8 +105,8 @@ def killed_after(fleet: FleetDirectory, seconds: float) -> None:
 
 def check(twins: Twins, seed: int) -> None:
     calm = twins.calm_tree()
-    # Python starts for half a second; nothing can happen to a host before.
-    moment = random.Random(seed).uniform(0.5, twins.seconds)
+    # Python starts for half a second; nothing can happen to a host before. One host changes after the other.
+    moment = random.Random(seed).uniform(0.5, 1.7 * twins.seconds)
     before = [
         manifests(host) if host.exists("/srv/ollama/models/manifests") else set() for host in twins.victims
     ]

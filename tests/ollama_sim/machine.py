@@ -21,7 +21,9 @@ test changes the machine while the server runs. All keys are optional:
      "unparsed_buffers": true,                     no sizes in the log, and the file's size for both in /api/ps
      "ollama_engine": true,                        up to 0.24: the log in the words of Ollama's own engine
      "load_seconds": 2, "hang_load": true,         a load that takes long, or never ends
-     "start": "exit" | "hang",                     `serve` ends with status 1, or never listens
+     "start": "exit" | "hang" | "exit-on-models",  `serve` ends with status 1, or never listens, or ends with status 1
+                                                   where there are models
+     "blind": true,                                no GPU is seen, whatever `gpus` says
      "version_lie": "0.0.0"}                       what /api/version says instead
 
 On a host of the lab that has GPUs (`nvidia-smi` answers there), those are the machine's unless `gpus` says otherwise,
@@ -84,7 +86,8 @@ class Machine:
     @property
     def gpus(self) -> list[Gpu]:
         """The devices that the process may use, in the order of CUDA_VISIBLE_DEVICES."""
-        every = [_gpu(number, entry) for number, entry in enumerate(self.get("gpus") or [])]
+        listed = [] if self.get("blind") else self.get("gpus") or []
+        every = [_gpu(number, entry) for number, entry in enumerate(listed)]
         if not self.visible:
             return every
         chosen = []

@@ -26,6 +26,9 @@ def serve(environment: Environment, release: Release) -> int:
         case "exit":
             print("Error: the stand-in was told to fail at its start", file=sys.stderr)
             return 1
+        case "exit-on-models" if api.desk.store.all():
+            print("Error: the stand-in was told to fail where there are models", file=sys.stderr)
+            return 1
         case "hang":
             threading.Event().wait()
     try:

@@ -42,6 +42,7 @@ def try_placement(
     *,
     keep_alive: str | int | None = None,
     timeout: float = STALL_TIMEOUT,
+    partly: bool = True,
 ) -> Tried:
     """Load a placement, let it answer, and see where `/api/ps` says that it is; never raises ApiError.
 
@@ -50,6 +51,7 @@ def try_placement(
         placement: the planned model.
         keep_alive: how long it stays loaded, as the API takes it; None leaves that to the model or the server.
         timeout: seconds without any word, the load included.
+        partly: whether a part on the CPU that is planned on GPUs is wrong, too.
     """
     name = placement.created.name
     answer: Answer | None = None
@@ -59,7 +61,12 @@ def try_placement(
         loaded = resident(server, placement.created.model)
     except ApiError as error:
         return Tried(name, answer, loaded, (f"{name}: {error}",))
-    return Tried(name, answer, loaded, (*silence(name, answer), *misplaced(name, loaded, placement.decision)))
+    return Tried(
+        name,
+        answer,
+        loaded,
+        (*silence(name, answer), *misplaced(name, loaded, placement.decision, partly=partly)),
+    )
 
 
 def resident(server: Ollama, model: ModelName) -> LoadedModel | None:
@@ -76,8 +83,8 @@ def silence(name: str, answer: Answer) -> list[str]:
     return [] if said else [f"{name}: it answers nothing"]
 
 
-def misplaced(name: str, loaded: LoadedModel | None, decision: Decision) -> list[str]:
-    """What `/api/ps` says against the plan: a model that should be on GPUs and is not, or not wholly.
+def misplaced(name: str, loaded: LoadedModel | None, decision: Decision, *, partly: bool = True) -> list[str]:
+    """What `/api/ps` says against the plan: a model that should be on GPUs and is not, or (`partly`) not wholly.
 
     Where nothing is known of a model, or it is planned for the CPU, there is nothing to say.
     """
@@ -89,7 +96,7 @@ def misplaced(name: str, loaded: LoadedModel | None, decision: Decision) -> list
             f"{name}: it runs on the CPU, planned are {estimate.layers_offloaded} of {estimate.layers_total} "
             "layers on GPUs"
         ]
-    if estimate.full and loaded.size_vram < loaded.size:
+    if partly and estimate.full and loaded.size_vram < loaded.size:
         return [f"{name}: only {gpu_percent(loaded)} % of it are on GPUs, planned is all of it"]
     return []
 

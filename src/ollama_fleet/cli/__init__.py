@@ -21,6 +21,7 @@ VERBS = (
     "recommend",
     "report",
     "retire",
+    "rollback",
     "schema",
     "validate",
     "tune",

@@ -15,13 +15,12 @@ from pyinfra.context import host as current_host
 from ollama_fleet.checks.verify import verify
 from ollama_fleet.deploys.planning import plan_connected
 from ollama_fleet.deploys.recording import pending_record
+from ollama_fleet.deploys.rollout import rollout, touched
 from ollama_fleet.deploys.source import Source, load_source
 from ollama_fleet.operations import firewall, ollama
 from ollama_fleet.operations.context import StepFailed, has_changed, step
 from ollama_fleet.planner.changes import change_lines
 from ollama_fleet.planner.errors import PlanError
-from ollama_fleet.planner.host_plan import HostPlan
-from ollama_fleet.planner.state import HostState
 from ollama_fleet.probe.fact import ProbeFailed, fail, forget
 from ollama_fleet.probe.read import ProbeError
 from ollama_fleet.spec.errors import SpecErrors
@@ -48,7 +47,7 @@ def converge() -> None:
     for line in change_lines(plan, state):
         current_host.log(line)
     pending = pending_record(source, plan, state)
-    touched = _touched(plan, state)
+    changing = tuple(placement.created.name for placement in touched(plan, state))
     scope, models_dir, listen = spec.scope, spec.models_dir, (plan.address, plan.port)
     ollama.host_lock(
         name="Lock",
@@ -68,43 +67,17 @@ def converge() -> None:
             present=plan.firewall.present,
             models_dir=models_dir,
         )
-    ollama.files(
-        name="Unit and environment", wanted=plan.files, lines=plan.lines, scope=scope, models_dir=models_dir
-    )
-    ollama.release(
+    ollama.stage(
         name="Release",
         version=plan.release.version,
         archives=plan.release.archives,
         download=spec.release.download,
-        scope=scope,
-        models_dir=models_dir,
-    )
-    ollama.service(
-        name="Service",
         environment=plan.service.environment,
-        secrets=plan.service.secrets,
-        restart_because=plan.service.restart_because,
         scope=scope,
         models_dir=models_dir,
     )
-    ollama.models(
-        name="Models",
-        bases=plan.bases,
-        created=plan.models,
-        folder=str(source.fleet.folder),
-        listen=listen,
-        scope=scope,
-        models_dir=models_dir,
-    )
-    ollama.load(
-        name="Preload",
-        wanted=plan.loaded,
-        changed=_to_load(plan, touched),
-        listen=listen,
-        scope=scope,
-        models_dir=models_dir,
-    )
-    proof(name="Proof", source=source, spec=spec, touched=touched)
+    rollout(name="Rollout", source=source, spec=spec, plan=plan, state=state)
+    proof(name="Proof", source=source, spec=spec, touched=changing)
     ollama.prune(name="Prune", wanted=plan.pruned, listen=listen, scope=scope, models_dir=models_dir)
     ollama.outcome(name="Outcome", pending=pending)
 
@@ -174,13 +147,3 @@ def _asked(host: Host) -> tuple[Source, HostSpec]:
         )
     source = load_source(Path(path))
     return source, source.fleet.host(name)
-
-
-def _touched(plan: HostPlan, state: HostState) -> tuple[str, ...]:
-    """The models that change, or whose server does."""
-    restarted = plan.service.needs_restart(state)
-    return tuple(model.name for model in plan.models if restarted or model.differences(state))
-
-
-def _to_load(plan: HostPlan, touched: Sequence[str]) -> tuple[str, ...]:
-    return tuple(item.name for item in plan.loaded if item.name in touched)

@@ -46,10 +46,11 @@ def host_lock(
     if not needed or _HELD in host.connector_data:
         host.noop("nothing to change, nothing to lock")
         return
-    yield step(lambda at: _acquire(at, layout), "lock")
+    yield step(lambda at: acquire(at, layout), "lock")
 
 
-def _acquire(at: Host, layout: Layout) -> None:
+def acquire(at: Host, layout: Layout) -> None:
+    """Take the host's lock until the connection ends. Raises StepFailed with who has it."""
     command = make_unix_command_for_host(
         at.state, at, StringCommand(_script(layout)), _sudo=bool(at.data.get("_sudo"))
     ).get_raw_value()

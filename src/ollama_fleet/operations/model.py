@@ -202,15 +202,12 @@ def _creator(wanted: WantedModel, listen: Listen, scope: Scope) -> Callable[[Hos
 
 
 def _loader(item: WantedLoaded, listen: Listen, scope: Scope) -> Callable[[Host], None]:
-    # The API takes a bare number only as a number.
-    text = item.keep_alive
-    keep_alive = int(text) if text is not None and text.lstrip("-").isdigit() else text
-    return _calling(listen, scope, lambda server, _: _load(server, item, keep_alive))
+    return _calling(listen, scope, lambda server, _: _load(server, item))
 
 
-def _load(server: Ollama, item: WantedLoaded, keep_alive: str | int | None) -> None:
+def _load(server: Ollama, item: WantedLoaded) -> None:
     try:
-        server.load(item.model.short, keep_alive)
+        server.load(item.model.short, item.keep_alive_value)
     except Refused as error:
         if (found := out_of_memory(str(error))) is None:
             raise

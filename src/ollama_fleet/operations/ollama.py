@@ -6,7 +6,7 @@ from ollama_fleet.operations.host_lock import host_lock
 from ollama_fleet.operations.model import load, model, models
 from ollama_fleet.operations.prune import prune
 from ollama_fleet.operations.record import outcome, record
-from ollama_fleet.operations.release import release
+from ollama_fleet.operations.release import release, stage, use
 from ollama_fleet.operations.service import service
 from ollama_fleet.operations.text_file import files
 
@@ -23,4 +23,6 @@ __all__ = [
     "record",
     "release",
     "service",
+    "stage",
+    "use",
 ]

@@ -18,7 +18,7 @@ ASK_EVERY = 2.0
 """Seconds between two looks at the service while its server does not answer."""
 BETWEEN_TRIES = 0.2
 """Seconds."""
-ENOUGH_RESTARTS = 2
+ENOUGH_RESTARTS = 1
 _SEEN = "ollama_fleet.listener"
 """The port on which this run has seen the service's own process listen."""
 LOST = "the connection to the host broke off; run again to go on from here"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import PurePosixPath
 from shlex import quote
 from typing import Literal
@@ -14,6 +14,7 @@ from pyinfra.context import host
 from ollama_fleet.operations.context import StepFailed, look, mark_changed, step
 from ollama_fleet.operations.download import archive_path, fetch
 from ollama_fleet.operations.shell import restart_is_due, script, switch_link
+from ollama_fleet.operations.trial import trial
 from ollama_fleet.planner.items.release import Archive, WantedRelease
 from ollama_fleet.planner.layout import Layout, Scope
 from ollama_fleet.planner.state import HostState
@@ -58,8 +59,39 @@ def release(
     if not wanted.differences(state):
         host.noop(f"release {version} is installed and in use")
         return
+    yield from stage._inner(version, archives, download, scope=scope, models_dir=models_dir)
+    yield from use._inner(version, archives, scope, models_dir)
+
+
+@operation()
+def stage(
+    version: str,
+    archives: Sequence[Archive],
+    download: Download = "host",
+    environment: Mapping[str, str] | None = None,
+    scope: Scope = "system",
+    models_dir: str | None = None,
+) -> Generator[StringCommand | FileUploadCommand | FunctionCommand, None, None]:
+    """Have a version unpacked beside the one in use, and try it for a moment where another is serving.
+
+    Args:
+        version: such as `0.24.0`.
+        archives: the files of the release, each with its sha256.
+        download: who fetches: the host itself, or the controller, which then sends it.
+        environment: variables that the server is to get, but for its address and its models.
+        scope: for the whole system, or inside the account's home.
+        models_dir: where models lie, if not in Ollama's default place (only read, to share one probe).
+    """
+    state, layout = look(scope, models_dir)
+    wanted = WantedRelease(version, tuple(archives), layout)
+    complete = wanted.adopted(state) or wanted.is_unpacked(state)
+    to_try = state.service.active == "active" and not wanted.adopted(state)
+    to_try = to_try and version != state.release.current
+    if complete and not to_try:
+        host.noop(f"release {version} is unpacked")
+        return
     mark_changed(host)
-    if not wanted.is_unpacked(state):
+    if not complete:
         downloads = f"{layout.releases}/.download"
         yield script(f"mkdir -p {quote(downloads)}")
         yield from _bring_zstd(wanted, state)
@@ -70,6 +102,29 @@ def release(
             else:
                 yield from _send(archive, place)
         yield script(*_unpack(wanted, state, downloads))
+    if to_try:
+        user = layout.service_user if scope == "system" else None
+        yield script(trial(f"{layout.releases}/{version}", version, environment or {}, user))
+
+
+@operation()
+def use(
+    version: str, archives: Sequence[Archive], scope: Scope = "system", models_dir: str | None = None
+) -> Generator[StringCommand, None, None]:
+    """Make an unpacked version the one in use; the one before is remembered. The service is left as it is.
+
+    Args:
+        version: such as `0.24.0`.
+        archives: the files of the release, each with its sha256.
+        scope: for the whole system, or inside the account's home.
+        models_dir: where models lie, if not in Ollama's default place (only read, to share one probe).
+    """
+    state, layout = look(scope, models_dir)
+    wanted = WantedRelease(version, tuple(archives), layout)
+    if not wanted.differences(state):
+        host.noop(f"release {version} is in use")
+        return
+    mark_changed(host)
     yield script(*_switch(wanted, state))
 
 
@@ -144,7 +199,7 @@ def _unpack(wanted: WantedRelease, state: HostState, downloads: str) -> list[str
         *lines,
         f"[ -x {new}/bin/ollama ] || {{ echo 'the archives hold no bin/ollama' >&2; rm -rf {new}; exit 1; }}",
         f'echo "{wanted.stamp("")}$({evidence(new)})" >{new}/{STAMP}',
-        *([restart_is_due(wanted.layout)] if wanted.version in state.release.versions else []),
+        *([restart_is_due(wanted.layout)] if wanted.version == state.release.current else []),
         f"[ ! -e {quote(directory)} ] || mv -T {quote(directory)} {old}",
         f"mv -T {new} {quote(directory)}",
         f"rm -rf {old} {quote(downloads)}",

@@ -13,9 +13,12 @@ from pyinfra.context import host
 from ollama_fleet.operations.context import look, mark_changed
 from ollama_fleet.operations.readiness import expect_another_process
 from ollama_fleet.operations.shell import restart_is_due, script
-from ollama_fleet.planner.items.service import WantedService, manager_of
+from ollama_fleet.planner.items.service import Manager, WantedService, manager_of
 from ollama_fleet.planner.layout import Layout, Scope
 from ollama_fleet.planner.state import HostState
+
+SESSION = "export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}"
+"""Where an account's systemd is found."""
 
 
 @operation()
@@ -58,7 +61,7 @@ def _systemd(wanted: WantedService, state: HostState) -> list[str]:
     systemctl = "systemctl --user" if user else "systemctl"
     lines = []
     if user:
-        lines.append("export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}")
+        lines.append(SESSION)
         if not state.platform.lingering:
             # With the name: from cron or a container the caller belongs to no session that could tell whom is meant.
             lines.append(
@@ -84,6 +87,24 @@ def _systemd(wanted: WantedService, state: HostState) -> list[str]:
             f"rm -f {quote(wanted.layout.restart_due)}",
         ]
     return lines
+
+
+def restart_lines(manager: Manager, layout: Layout) -> list[str]:
+    """Lines of sh that start the server anew with the unit and the variables that are there."""
+    if manager == "supervisor":
+        return _supervised(layout)
+    systemctl = "systemctl"
+    lines = []
+    if manager == "systemd-user":
+        systemctl += " --user"
+        lines.append(SESSION)
+    return [
+        *lines,
+        f"{systemctl} daemon-reload",
+        f"{systemctl} reset-failed ollama.service 2>/dev/null || true",
+        f"{systemctl} restart ollama.service",
+        f"rm -f {quote(layout.restart_due)}",
+    ]
 
 
 def _supervised(layout: Layout) -> list[str]:

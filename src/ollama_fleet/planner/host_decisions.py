@@ -10,6 +10,7 @@ from ollama_fleet.hardware.catalogue import candidates
 from ollama_fleet.hardware.device import Device
 from ollama_fleet.planner.decision import Decision, Decisions, Surroundings
 from ollama_fleet.planner.errors import PlanError
+from ollama_fleet.planner.release_limits import check_base
 from ollama_fleet.spec.hosts import HostSpec
 from ollama_fleet.spec.model_request import ResolvedModel
 
@@ -37,7 +38,7 @@ def host_decisions(
         decisions: those made with this lock for other hosts, to be used again.
 
     Raises:
-        PlanError: a model does not work out on the host.
+        PlanError: a model does not work out on the host, or not with its release.
         SpecErrors: what was said of a model does not either.
     """
     kinds = [device.kind for device in devices if device.kind is not None]
@@ -51,6 +52,9 @@ def host_decisions(
         left = left.without(found[model.name].estimate)
     for model in (model for model in resolved if not model.preload):
         found[model.name] = _remark_eviction(made.decide(model, empty), left)
+    for model in resolved:
+        if not found[model.name].candidate.is_file:
+            check_base(spec, model.name, found[model.name].candidate.base, lock)
     return tuple(Decided(model, found[model.name]) for model in resolved)
 
 

@@ -23,9 +23,11 @@ from ollama_fleet.planner.items.prune import Pruned
 from ollama_fleet.planner.items.release import Archive, WantedRelease
 from ollama_fleet.planner.items.service import WantedService, manager_of
 from ollama_fleet.planner.items.text_file import WantedFile, WantedLine
+from ollama_fleet.planner.items.unproven import WantedProof
 from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.placement import Placement, place
 from ollama_fleet.planner.prune import undeclared
+from ollama_fleet.planner.release_limits import check_request
 from ollama_fleet.planner.remarks import remarks
 from ollama_fleet.planner.render import RenderError, Templates
 from ollama_fleet.planner.state import HostState
@@ -33,6 +35,7 @@ from ollama_fleet.spec.hosts import HostSpec
 from ollama_fleet.spec.values import Duration, parse_duration
 
 ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+NO_ZSTD = "zstd is missing on the host and cannot be installed from here; install the package zstd"
 RELEASE_MARK = "OLLAMA_FLEET_RELEASE"
 """In the service's environment: the release that the running process was started from."""
 
@@ -55,6 +58,7 @@ class HostPlan:
     loaded: tuple[WantedLoaded, ...]
     pruned: tuple[Pruned, ...]
     """What nobody declares any more and is to go, last of all."""
+    unproven: WantedProof
     placements: tuple[Placement, ...]
     address: str
     """What the server listens on."""
@@ -84,6 +88,7 @@ class HostPlan:
         yield from self.models
         yield from self.loaded
         yield from self.pruned
+        yield self.unproven
 
     def differences(self, state: HostState) -> list[tuple[Item, Sequence[Difference]]]:
         """The items in which a host in this state is not as wanted, and how."""
@@ -139,6 +144,8 @@ def _plan(
 ) -> HostPlan:
     _check_platform(spec, state)
     release = _release(spec, lock, state, layout)
+    if not release.unpacks(state):
+        raise PlanError(NO_ZSTD)
     placements = _placements(spec, lock, insecure, templates, state)
     environment = _environment(spec, release, layout)
     manager = manager_of(state.platform, layout)
@@ -169,6 +176,7 @@ def _plan(
         models=tuple(placement.created for placement in placements),
         loaded=tuple(_loaded(spec, placement) for placement in placements if placement.preload),
         pruned=undeclared_there if spec.prune is True else (),
+        unproven=WantedProof(layout),
         placements=placements,
         address=str(spec.listen.host),
         port=spec.listen.port,
@@ -249,10 +257,13 @@ def _placements(
     spec: HostSpec, lock: Lock, insecure: frozenset[str], templates: Templates, state: HostState
 ) -> tuple[Placement, ...]:
     devices = planned_devices(spec, state.devices, state.device_error)
-    return tuple(
+    placements = tuple(
         place(decided.resolved, decided.decision, spec.name, lock, insecure, templates, state)
         for decided in host_decisions(spec, devices, lock)
     )
+    for placement in placements:
+        check_request(spec, placement.resolved.name, placement.created.request)
+    return placements
 
 
 def _outside_address(spec: HostSpec) -> str:

@@ -115,6 +115,21 @@ class Layout:
         return f"{self.current}/bin/ollama"
 
     @property
+    def unproven(self) -> str:
+        """The host as it was before a change that has not passed its gate yet; gone once it has."""
+        return f"{self.state}/unproven"
+
+    @property
+    def kept(self) -> str:
+        """The host as it was before the last change that passed: what `rollback` goes back to."""
+        return f"{self.state}/previous"
+
+    @property
+    def models_before(self) -> str:
+        """Manifests and blobs as they were before a change, beside the models so that links can be made."""
+        return f"{self.models}/.fleet-unproven"
+
+    @property
     def supervisor(self) -> str:
         """Script that keeps the server running where there is no systemd."""
         return f"{self.state}/supervise.sh"

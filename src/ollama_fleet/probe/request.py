@@ -15,7 +15,7 @@ class ProbeRequest:
 
     def paths(self) -> list[str]:
         """Files, links and directories whose state the planner compares, parents first."""
-        return [*self.layout.places(), self.layout.before]
+        return [*self.layout.places(), self.layout.before, self.layout.unproven, self.layout.kept]
 
     def contents(self) -> list[str]:
         """Files whose bytes are compared."""

@@ -21,6 +21,7 @@ from ollama_fleet.spec.variables import VARIABLES, Kind, Variable
 T = TypeVar("T")
 
 LARGEST_CONTEXT = 16 << 20
+MOST_HOSTS = 10_000
 MOST_LAYERS = 999
 """The number that people write for "all layers"; no model comes near it."""
 
@@ -264,6 +265,16 @@ Context = Annotated[
     int,
     PlainValidator(_integer(4, LARGEST_CONTEXT, "num_ctx counts tokens, such as 8192")),
     _schema("integer", minimum=4, maximum=LARGEST_CONTEXT),
+]
+HostCount = Annotated[
+    int,
+    PlainValidator(_integer(1, MOST_HOSTS, "write a number of hosts")),
+    _schema("integer", minimum=1, maximum=MOST_HOSTS),
+]
+FailureCount = Annotated[
+    int,
+    PlainValidator(_integer(0, MOST_HOSTS, "write a number of hosts")),
+    _schema("integer", minimum=0, maximum=MOST_HOSTS),
 ]
 Layers = Annotated[int | str, PlainValidator(_layers), WithJsonSchema(_LAYERS_SCHEMA)]
 TemplateName = Annotated[

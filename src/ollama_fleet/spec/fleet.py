@@ -12,7 +12,7 @@ from ollama_fleet.spec.errors import SpecError, SpecErrors, did_you_mean, show
 from ollama_fleet.spec.hosts import Hosts, HostSpec, build_host
 from ollama_fleet.spec.merge import Merged
 from ollama_fleet.spec.published import NOTHING_PUBLISHED, Published
-from ollama_fleet.spec.reading import read
+from ollama_fleet.spec.reading import Reading, read
 from ollama_fleet.spec.yaml_source import Data, Document, load_document, parse_document
 
 
@@ -21,6 +21,14 @@ class RegistrySpec:
     """How a model registry is reached; ``insecure`` is plain HTTP."""
 
     insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutSpec:
+    """How many hosts change at once (``None``: all), and how many may fail before the rest is left alone."""
+
+    batch: int | None = None
+    max_failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,7 @@ class Fleet:
     registries: Mapping[str, RegistrySpec]
     prune: bool | str
     document: Document = field(repr=False, compare=False)
+    rollout: RolloutSpec = RolloutSpec()
 
     @classmethod
     def load(
@@ -127,7 +136,15 @@ def _fleet(
         ),
         prune=reading.prune,
         document=document,
+        rollout=_rollout(reading),
     )
+
+
+def _rollout(reading: Reading) -> RolloutSpec:
+    written = reading.rollout
+    if written is None:
+        return RolloutSpec()
+    return RolloutSpec(batch=written.batch or 1, max_failures=written.max_failures or 0)
 
 
 def _merged_hosts(hosts: Hosts) -> dict[str, Merged]:

@@ -39,7 +39,6 @@ NOT_YET = (
     Later(SETTINGS, "instances", enum=("per-gpu",)),
     Later(tuple(f"{place}.ssh" for place in SETTINGS), "jump", hint="write ProxyJump in ~/.ssh/config"),
     Later((*SETTINGS, ""), "access"),
-    Later((*SETTINGS, ""), "rollout"),
     Later(("registries.*",), "ca"),
     Later(("registries.*",), "proxy"),
 )

@@ -89,6 +89,20 @@ class Registry(Section):
     )
 
 
+class Rollout(Section):
+    """In which order hosts get what changes what they serve, and when to stop."""
+
+    batch: fields.HostCount | None = Field(
+        None,
+        description="Hosts that change at the same time, in the order of the file; 1 if left out. The next ones begin "
+        "when these have passed their gate.",
+    )
+    max_failures: fields.FailureCount | None = Field(
+        None,
+        description="Hosts that may fail before those that have not begun are left as they are; 0 if left out.",
+    )
+
+
 class Expect(Section):
     """What a placement must reach to count as good; `verify` holds it against the machine."""
 
@@ -257,6 +271,9 @@ class FleetFile(Section):
     )
     registries: dict[fields.RegistryKey, Registry | None] | None = Field(
         None, description="Registries that need settings, by HOST or HOST:PORT."
+    )
+    rollout: Rollout | None = Field(
+        None, description="Hosts change in batches; without it all change at the same time."
     )
     prune: Annotated[bool | str, fields.PRUNE, WithJsonSchema({"enum": ["report", False, True]})] | None = (
         Field(

@@ -12,7 +12,17 @@ from pydantic import ValidationError
 from ollama_fleet.spec.errors import KeyPath, SpecError, Wrong, WrongParts, did_you_mean, show
 from ollama_fleet.spec.forms import Forms
 from ollama_fleet.spec.later import refusals
-from ollama_fleet.spec.model import Defaults, FleetFile, Group, Host, Model, Registry, Release, Section
+from ollama_fleet.spec.model import (
+    Defaults,
+    FleetFile,
+    Group,
+    Host,
+    Model,
+    Registry,
+    Release,
+    Rollout,
+    Section,
+)
 from ollama_fleet.spec.published import NOTHING_PUBLISHED, Published
 from ollama_fleet.spec.yaml_source import Data, Document
 
@@ -66,6 +76,7 @@ class Reading:
     groups: dict[str, Group] = field(default_factory=dict)
     hosts: dict[str, Host] = field(default_factory=dict)
     registries: dict[str, Registry] = field(default_factory=dict)
+    rollout: Rollout | None = None
     prune: bool | str = "report"
     published: Published = NOTHING_PUBLISHED
     errors: list[SpecError] = field(default_factory=list)
@@ -167,6 +178,8 @@ def _fill(reading: Reading) -> None:
     reading.groups = named(Group, "groups")
     reading.hosts = named(Host, "hosts")
     reading.registries = named(Registry, "registries")
+    if root.get("rollout") is not None:
+        reading.rollout = one(Rollout, "rollout")
     prune = root.get("prune")
     if not reading.broken("prune") and isinstance(prune, bool | str):
         reading.prune = prune
@@ -209,6 +222,8 @@ def _unknown_key(path: KeyPath) -> Wrong:
     known = _keys(section) if section is not None else []
     if section is Defaults and key == "models":
         return Wrong('unknown key "models"', "ask for models in a group or a host")
+    if key == "rollout":
+        return Wrong('unknown key "rollout"', "write it at the top of the file")
     meant = _MEANT.get(str(key))
     if meant in known:
         return Wrong(f"unknown key {show(key)}", f"did you mean {show(meant)}?")

@@ -56,6 +56,11 @@ def test_where_a_model_is(there: LoadedModel | None, decision: Decision, words: 
     assert words is None or words in found[0]
 
 
+def test_a_part_on_the_cpu_may_be_let_pass() -> None:
+    assert misplaced("m", loaded(10 * GIB, 9 * GIB), FULL, partly=False) == []
+    assert misplaced("m", loaded(10 * GIB, 0), FULL, partly=False)
+
+
 def test_the_share_is_rounded_as_ollama_ps_does() -> None:
     assert [gpu_percent(loaded(1000, vram)) for vram in (0, 4, 995, 996, 1000, 2000)] == [
         0,

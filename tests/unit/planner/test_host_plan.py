@@ -11,9 +11,11 @@ import pytest
 
 from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.deploys.source import load_templates
+from ollama_fleet.operations.release import INSTALL_ZSTD
 from ollama_fleet.planner.changes import change_lines
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.host_plan import HostPlan, plan_host
+from ollama_fleet.planner.items.release import PACKAGE_MANAGERS
 from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.state import FileState, ForeignBinary, HostState, ReleaseState, ServiceState
 from ollama_fleet.spec.fleet import Fleet
@@ -221,3 +223,31 @@ def test_modelfile_template_that_will_not_do(template: str, message: str, tmp_pa
     with pytest.raises(PlanError, match=message) as error:
         plan_host(spec, Lock.loads(LOCK.encode()), frozenset(), load_templates(tmp_path), {}, FRESH, layout)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("tools", "uid", "missing"),
+    [
+        ({"zstd"}, 1000, False),
+        ({"apt-get"}, 0, False),
+        ({"apt-get"}, 1000, True),
+        (set(), 0, True),
+    ],
+)
+def test_archives_that_a_host_cannot_unpack_are_told_before_anything_is_touched(
+    tools: set[str], uid: int, missing: bool
+) -> None:
+    there = replace(STUDENT.platform if uid else PLATFORM, tools=frozenset(tools))
+    fleet = FLEET.replace("{address: 192.168.1.11,", "{address: 192.168.1.11, scope: user,") if uid else FLEET
+    with_tgz = LOCK.replace(".tar.zst", ".tgz")
+    state = replace(FRESH, platform=there)
+    assert plan(state, fleet, with_tgz).host == "gpu-01"
+    if missing:
+        with pytest.raises(PlanError, match="zstd is missing on the host and cannot be installed from here"):
+            plan(state, fleet)
+    else:
+        assert plan(state, fleet).host == "gpu-01"
+
+
+def test_package_managers_are_those_that_bring_zstd() -> None:
+    assert tuple(INSTALL_ZSTD) == PACKAGE_MANAGERS

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ollama_fleet.spec.errors import SpecErrors
-from ollama_fleet.spec.fleet import Fleet, load_fleet
+from ollama_fleet.spec.fleet import Fleet, RolloutSpec, load_fleet
 from ollama_fleet.spec.forms import Candidate
 from ollama_fleet.spec.model_request import ResolvedModel
 from ollama_fleet.spec.published import NothingPublished
@@ -304,3 +304,20 @@ def test_a_hundred_hosts_share_one_mistake_and_it_is_told_once() -> None:
         Fleet.parse(text)
 
     assert len(caught.value.errors) == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("", RolloutSpec(batch=None, max_failures=0)),
+        ("rollout:", RolloutSpec(batch=None, max_failures=0)),
+        ("rollout: {}", RolloutSpec(batch=1, max_failures=0)),
+        ("rollout: {batch: 4}", RolloutSpec(batch=4, max_failures=0)),
+        ("rollout: {batch: null, max_failures: 2}", RolloutSpec(batch=1, max_failures=2)),
+    ],
+)
+def test_rollout(written: str, expected: RolloutSpec) -> None:
+    assert (
+        Fleet.parse(f"version: 1\nrelease: {{version: 0.30.2}}\nhosts: {{a: }}\n{written}\n").rollout
+        == expected
+    )

@@ -113,6 +113,12 @@ class WantedLoaded:
         """The name as Ollama shows it."""
         return self.model.short
 
+    @property
+    def keep_alive_value(self) -> str | int | None:
+        """`keep_alive` as JSON: the API takes a bare number only as a number."""
+        text = self.keep_alive
+        return int(text) if text is not None and text.lstrip("-").isdigit() else text
+
     def differences(self, state: HostState) -> list[Difference]:
         """Compare with what the server says is in memory, where it was asked."""
         if not self.for_good or state.loaded is None or self.name in state.loaded:

@@ -8,6 +8,9 @@ from ollama_fleet.planner.difference import Difference, compare
 from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.state import HostState
 
+PACKAGE_MANAGERS = ("apt-get", "dnf", "zypper", "pacman", "apk")
+"""Commands that can bring the package zstd, in the order in which they are looked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Archive:
@@ -46,6 +49,14 @@ class WantedRelease:
         if installed is None or not installed.stamp.startswith(self.stamp("")):
             return False
         return installed.evidence is None or installed.stamp == self.stamp(installed.evidence)
+
+    def unpacks(self, state: HostState) -> bool:
+        """Whether the archives can be unpacked there, or need not be: those of 0.14.0 and later need zstd."""
+        if self.adopted(state) or self.is_unpacked(state):
+            return True
+        tools = state.platform.tools
+        brought = state.platform.uid == 0 and any(name in tools for name in PACKAGE_MANAGERS)
+        return brought or "zstd" in tools or not any(item.name.endswith(".zst") for item in self.archives)
 
     def stamp(self, evidence: str) -> str:
         """The line that marks a complete installation: what it came from and what it looked like."""

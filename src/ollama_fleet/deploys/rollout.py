@@ -1,0 +1,127 @@
+"""The part of a deploy that changes what a host serves: in turns, past a gate, and back where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+
+from pyinfra.api.command import FunctionCommand, PyinfraCommand
+from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from ollama_fleet.api.through import server_of
+from ollama_fleet.checks.gate import gate
+from ollama_fleet.deploys.source import Source
+from ollama_fleet.operations import ollama
+from ollama_fleet.operations.context import StepFailed, mark_changed, step
+from ollama_fleet.operations.guard import Guard
+from ollama_fleet.operations.readiness import wait_until_ready
+from ollama_fleet.operations.turns import Turns, turns_of
+from ollama_fleet.planner.host_plan import HostPlan
+from ollama_fleet.planner.placement import Placement
+from ollama_fleet.planner.state import HostState
+from ollama_fleet.spec.hosts import HostSpec
+
+
+@operation()
+def rollout(
+    source: Source, spec: HostSpec, plan: HostPlan, state: HostState
+) -> Generator[PyinfraCommand, None, None]:
+    """Write unit and environment, switch the release, restart, bring models, and see that each of them answers.
+
+    A host on which a server is running waits for its turn. Where anything fails it goes back to the release, the
+    environment and the models that it had, and serves again; where too many have failed, those whose turn has not
+    come are left as they are.
+
+    Args:
+        source: the fleet, for its `rollout`.
+        spec: of the host.
+        plan: of the host.
+        state: what was read of it.
+    """
+    commands = list(_commands(source, spec, plan, state))
+    if not commands and not plan.unproven.differences(state):
+        host.noop("the server and its models are as wanted")
+        return
+    mark_changed(host)
+    commands.append(_gate(plan, touched(plan, state)))
+    asked = source.fleet.rollout
+    order = [other.name for other in source.fleet.hosts]
+    turns = turns_of(host.state, order, asked.batch, asked.max_failures)
+    turns.expect(spec.name, host.state.inventory.get_host(host.name))
+    if not _has_something_to_lose(plan, state):
+        yield from commands
+        return
+    yield step(lambda _: turns.take(spec.name), "rollout")
+    yield from _guard(spec, plan, turns).over(commands)
+
+
+def _commands(source: Source, spec: HostSpec, plan: HostPlan, state: HostState) -> Iterator[PyinfraCommand]:
+    scope, models_dir, listen = spec.scope, spec.models_dir, (plan.address, plan.port)
+    yield from ollama.files._inner(wanted=plan.files, lines=plan.lines, scope=scope, models_dir=models_dir)
+    yield from ollama.use._inner(
+        version=plan.release.version, archives=plan.release.archives, scope=scope, models_dir=models_dir
+    )
+    yield from ollama.service._inner(
+        environment=plan.service.environment,
+        secrets=plan.service.secrets,
+        restart_because=plan.service.restart_because,
+        scope=scope,
+        models_dir=models_dir,
+    )
+    yield from ollama.models._inner(
+        bases=plan.bases,
+        created=plan.models,
+        folder=str(source.fleet.folder),
+        listen=listen,
+        scope=scope,
+        models_dir=models_dir,
+    )
+    yield from ollama.load._inner(
+        wanted=plan.loaded,
+        changed=_to_load(plan, state),
+        listen=listen,
+        scope=scope,
+        models_dir=models_dir,
+    )
+
+
+def _to_load(plan: HostPlan, state: HostState) -> tuple[str, ...]:
+    """Names of the models to preload that this run makes leave memory."""
+    changing = {placement.created.model for placement in touched(plan, state)}
+    return tuple(item.name for item in plan.loaded if item.model in changing)
+
+
+def touched(plan: HostPlan, state: HostState) -> tuple[Placement, ...]:
+    """Placements that this run changes: after a restart all of them."""
+    if plan.service.needs_restart(state) or plan.unproven.differences(state):
+        return plan.placements
+    return tuple(
+        placement
+        for placement in plan.placements
+        if placement.created.differences(state) or placement.base.differences(state)
+    )
+
+
+def _has_something_to_lose(plan: HostPlan, state: HostState) -> bool:
+    return state.service.active == "active" or bool(plan.unproven.differences(state))
+
+
+def _guard(spec: HostSpec, plan: HostPlan, turns: Turns) -> Guard:
+    return Guard(
+        layout=plan.layout,
+        manager=plan.service.manager,
+        created=tuple(model.model.manifest_path for model in plan.models),
+        loaded=plan.loaded,
+        ended=lambda well: turns.end(spec.name, well=well),
+    )
+
+
+def _gate(plan: HostPlan, placements: tuple[Placement, ...]) -> FunctionCommand:
+    def passes(at: Host) -> None:
+        with server_of(at, plan.address, plan.port) as server:
+            wait_until_ready(at, server, plan.layout.scope)
+            if (reason := gate(server, plan, placements)) is not None:
+                raise StepFailed(reason)
+
+    return step(passes, "gate")
