@@ -85,7 +85,7 @@ def observe(at: Host, layout: Layout, state: HostState, since: str | None = None
 
 def _parse(at: Host, lines: list[str]) -> Observation:
     tagged = [line.partition(" ") for line in lines]
-    log = tuple(text for tag, _, text in tagged if tag == "log")
+    log = _of_this_start([text for tag, _, text in tagged if tag == "log"])
     values = {tag: text for tag, _, text in tagged if tag in ("now", "mark")}
     found, error = devices.parse([line for line in lines if not line.startswith("log ")])
     if ssh_transport(at) is None:
@@ -102,19 +102,27 @@ def _parse(at: Host, lines: list[str]) -> Observation:
     )
 
 
+def _of_this_start(lines: list[str]) -> tuple[str, ...]:
+    """Leave out what an earlier process wrote, where one file holds the log of all of them."""
+    starts = [number for number, line in enumerate(lines) if 'msg="server config"' in line]
+    return tuple(lines[starts[-1] :] if starts else lines)
+
+
 def _journal(layout: Layout, since: str | None) -> str:
     user = "--user " if layout.scope == "user" else ""
-    read = f"timeout 30 journalctl {user}--quiet --no-pager --output=cat"
-    # By the invocation the log of an earlier start, with other settings and other devices, stays out.
-    which = (
-        f"--unit=ollama.service --after-cursor={quote(since)}"
-        if since
-        else '_SYSTEMD_INVOCATION_ID="$invocation"'
-    )
+    read = f"timeout 30 journalctl {user}--quiet --no-pager --output=cat --unit=ollama.service"
+    show = f"systemctl {user}show --value ollama.service"
+    if since:
+        which = f"--after-cursor={quote(since)}"
+    elif layout.scope == "system":
+        # Without the log of an earlier start, which had other settings and perhaps other devices.
+        which = '_SYSTEMD_INVOCATION_ID="$(' + f"{show} --property=InvocationID" + ')"'
+    else:
+        # An account's units all run under one invocation, that of its manager.
+        which = '--since="$(' + f"{show} --property=ExecMainStartTimestamp" + ')"'
     return f"""
 {"" if layout.scope == "user" else "journalctl --sync 2>/dev/null"}
-invocation=$(systemctl {user}show --property=InvocationID --value ollama.service 2>/dev/null)
-mark=$({read} --unit=ollama.service --lines=1 --show-cursor 2>/dev/null | sed -n 's/^-- cursor: //p')
+mark=$({read} --lines=1 --show-cursor 2>/dev/null | sed -n 's/^-- cursor: //p')
 if [ -n "$mark" ]; then
   echo "mark $mark"
   {read} {which} 2>/dev/null | grep -aE {quote(KEPT)} | tail -n {MOST_LINES} | sed 's/^/log /'

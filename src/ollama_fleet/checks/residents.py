@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from functools import partial
 from types import FrameType
 
+from pyinfra import logger
+
 from ollama_fleet.api.client import STALL_TIMEOUT, LoadedModel, Ollama
 from ollama_fleet.api.errors import ApiError, Unreachable
 
@@ -121,6 +123,11 @@ def as_before(
     _end_in_order()
     try:
         yield residents
+    except BaseException:
+        finish()
+        for problem in problems:
+            logger.error(problem)  # nobody else will tell
+        raise
     finally:
         finish()
         _PENDING.remove(finish)

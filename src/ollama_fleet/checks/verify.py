@@ -102,8 +102,9 @@ def _tried(trial: Trial, *, anew: bool, only: Collection[str] | None) -> Iterato
 
 def _state_failures(plan: HostPlan, state: HostState) -> Iterator[Failure]:
     for item, found in plan.differences(state):
-        if item.kind == PRUNE:
-            continue  # what an apply would remove after its proof is no fault of what is there
+        if item.kind in (PRUNE, "loaded"):
+            # What an apply would remove after its proof is no fault of what is there; what is in memory the API says.
+            continue
         in_effect = [difference for difference in found if difference.aspect.endswith(" in effect")]
         others = [difference for difference in found if difference not in in_effect]
         for check, differences in (("environment", in_effect), (item.kind, others)):
