@@ -7,6 +7,7 @@ import json
 import pytest
 
 from converge.conftest import MakeFleet, Release
+from converge.fleet_directory import FleetDirectory
 from converge.outside_view import process_environment
 from lab.fixtures import BootHost
 from lab.host import Host
@@ -43,6 +44,16 @@ def outside_home(host: Host) -> set[str]:
     return {path for path in host.snapshot() if not path.startswith(HOME)}
 
 
+def verified(fleet: FleetDirectory, host: Host) -> None:
+    """Verify finds nothing wrong, and reads the log without root."""
+    run = fleet.run("ollama-fleet", "verify", "--json", "--depth", "full")
+    assert run.code == 0, str(run)
+    there = run.document["hosts"][host.name]
+    assert there["remarks"] == []
+    (row,) = there["placements"]["reasoner:latest"]["memory"]
+    assert row["measured"]["weights"] > 0
+
+
 @pytest.fixture
 def host(new_host: BootHost) -> Host:
     return new_host(firewall="nftables")
@@ -70,6 +81,8 @@ def test_with_a_systemd_of_its_own(host: Host, make_fleet: MakeFleet, release: R
     assert outside_home(host) == before
     listed = host.run(["bash", "-lc", "ollama list"], user="student").stdout
     assert "reasoner:latest" in listed
+
+    verified(fleet, host)
 
     mark = host.mark()
     again = fleet.apply()
@@ -113,6 +126,7 @@ def test_without_systemd_for_the_account(new_host: BootHost, make_fleet: MakeFle
     assert ask(host, "/") == "Ollama is running"
     assert outside_home(host) == before
     assert fleet.apply().changed(host.name) == set()
+    verified(fleet, host)
 
     # The server is started again when it dies, and told as drift when its keeper does.
     host.run(f"kill -9 {pid}")
