@@ -14,6 +14,7 @@ import pytest
 from contract.registry import Registry
 from contract.server import Flavour, Server, environment, free_port, running
 from contract.stored import digest_of
+from ollama_fleet.checks.engine_log import parse_loads
 
 Start = Callable[..., AbstractContextManager[Server]]
 GIB = 1 << 30
@@ -247,6 +248,58 @@ def test_ps_can_lie_about_the_gpu(start: Start, weights: Path, scenario: Callabl
         load(server, weights)
         model = server.running()["big:latest"]
         assert model["size"] == model["size_vram"] > 8 * GIB
+
+
+def test_a_figure_can_be_measured_by_nobody(
+    start: Start, weights: Path, scenario: Callable[..., str]
+) -> None:
+    with start(OLLAMA_SIM=scenario(gpus=[gpu(8 * GIB)], unparsed_buffers=True)) as server:
+        load(server, weights)
+        model = server.running()["big:latest"]
+        file = server.blob_path(server.manifest("big")["layers"][0]["digest"])
+        assert model["size"] == model["size_vram"] == file.stat().st_size
+        assert "buffer size" not in server.log
+
+
+@pytest.mark.to_0_24
+def test_ollamas_own_engine_has_its_own_words(
+    start: Start, weights: Path, scenario: Callable[..., str]
+) -> None:
+    machine = scenario(gpus=[gpu(12 * GIB)], memory_bytes=64 * GIB, pretend={"*": BIG}, ollama_engine=True)
+    with start(OLLAMA_SIM=machine) as server:
+        load(server, weights)
+        (found,) = parse_loads(server.log.splitlines())
+        assert 'layers to GPU"' in server.log
+        assert "load_tensors" not in server.log
+        assert found.layers == 20
+        assert found.offloaded is not None
+        assert 8 <= found.offloaded <= 11
+        assert not found.exact
+        assert found.vram == pytest.approx(server.running()["big:latest"]["size_vram"], rel=0.02)
+
+
+def test_a_load_can_take_long_or_for_ever(start: Start, weights: Path, scenario: Callable[..., str]) -> None:
+    with start(OLLAMA_SIM=scenario(load_seconds=0.4)) as server:
+        load(server, weights)
+        server.post("/api/generate", model="big", keep_alive=0)
+        server.wait_unloaded()
+        body = {"prompt": "hello", "options": {"num_predict": 1}}
+        assert server.lines("/api/generate", model="big", **body)[-1]["load_duration"] >= 400_000_000
+        server.post("/api/generate", model="big", keep_alive=0)
+        server.wait_unloaded()
+        scenario(hang_load=True)
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{server.url}/api/generate", json={"model": "big"}, timeout=0.3, trust_env=False)
+        assert server.get("/api/version")["version"] == server.flavour.version
+
+
+def test_the_cpu_is_all_there_is_without_layers(
+    start: Start, weights: Path, scenario: Callable[..., str]
+) -> None:
+    with start(OLLAMA_SIM=scenario(gpus=[gpu(8 * GIB)])) as server:
+        load(server, weights, num_gpu=0)
+        assert server.running()["big:latest"]["size_vram"] == 0
+        assert "layers to GPU" not in server.log
 
 
 def test_an_endpoint_can_hang_while_others_answer(start: Start, scenario: Callable[..., str]) -> None:

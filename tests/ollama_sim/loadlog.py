@@ -27,12 +27,14 @@ def told(llama_server: bool, model: Model, options: RunnerOptions, layout: Layou
     if not llama_server and machine.get("ollama_engine"):
         _ollama_engine_lines(layout)
     else:
-        _llama_lines(layout, devices, sizes=not machine.get("unparsed_buffers"))
+        # With `num_gpu` 0 the engine gets no libraries for GPUs, and so says nothing of layers.
+        known = devices if options.num_gpu else {}
+        _llama_lines(layout, known, llama_server, sizes=not machine.get("unparsed_buffers"))
     what = "llama-server" if llama_server else "llama runner"
     golog.log("INFO", "server.go:1432", f"{what} started in 0.25 seconds")
 
 
-def _llama_lines(layout: Layout, devices: Mapping[str, str], *, sizes: bool) -> None:
+def _llama_lines(layout: Layout, devices: Mapping[str, str], llama_server: bool, *, sizes: bool) -> None:
     """What llama.cpp says, inside a runner or as llama-server; of layers only where it knows of GPUs."""
     if devices:
         repeating = min(layout.offloaded, layout.layers - 1)
@@ -42,11 +44,12 @@ def _llama_lines(layout: Layout, devices: Mapping[str, str], *, sizes: bool) -> 
         golog.raw(f"load_tensors: offloaded {layout.offloaded}/{layout.layers} layers to GPU")
     if not sizes:
         return
+    compute = "sched_reserve" if llama_server else "llama_context"
     for place, share in _places(layout, devices).items():
         golog.raw(f"load_tensors: {place:>12} model buffer size = {share.weights / MIB:8.2f} MiB")
     for place, share in _places(layout, devices).items():
         golog.raw(f"llama_kv_cache: {place:>10} KV buffer size = {share.kv / MIB:8.2f} MiB")
-        golog.raw(f"llama_context: {place:>10} compute buffer size = {share.graph / MIB:8.2f} MiB")
+        golog.raw(f"{compute}: {place:>10} compute buffer size = {share.graph / MIB:8.2f} MiB")
 
 
 def _ollama_engine_lines(layout: Layout) -> None:
