@@ -85,7 +85,6 @@ def day(lab: Lab, shelf: Shelf, make_fleet: MakeFleet) -> Iterator[BadDay]:
     first_models = manifests(hosts["calm"])
     asked = len(lab.registry.requests())
     renew(fleet, shelf)
-    fill(hosts["full-models"], 2000)
     fill(hosts["full-opt"], 150)
     hosts["hanging"].write("/etc/ollama-sim.json", json.dumps({"hang": ["/api/tags"]}))
     hosts["not-starting"].write("/etc/ollama-sim.json", json.dumps({"start": "exit"}))
@@ -94,6 +93,7 @@ def day(lab: Lab, shelf: Shelf, make_fleet: MakeFleet) -> Iterator[BadDay]:
     lab.registry.set_faults(bytes_per_second=400_000)
     threads = [
         when_pulling(hosts["cut"], hosts["cut"].cut_network),
+        when_pulling(hosts["full-models"], lambda: fill(hosts["full-models"], 200)),
         when_pulling(hosts["dropped"], lambda: hosts["dropped"].run("pkill -KILL -f '^sshd: root'")),
     ]
     bad = fleet.apply()
@@ -122,7 +122,8 @@ REASONS = {
     "cut": r"pull \S+faults/big:latest: the connection to the host broke off; run again to go on from here",
     "dropped": r"pull \S+faults/big:latest: the connection to the host broke off; run again to go on from here",
     "full-models": r"pull \S+faults/big:latest: POST /api/pull: .*No space left on device",
-    "full-opt": r"could not fetch http://\S+\.tar\.zst: curl: \(23\) .*",
+    "full-opt": r"the disk of /opt/ollama and /srv/ollama/models has 0\.\d MiB free, and \d\.\d MiB are needed: base .*; "
+    r"nothing was fetched\. Make room, or .*",
     "hanging": r"pull \S+faults/big:latest: GET http://127\.0\.0\.1:11434/api/tags: no answer in time",
     "not-starting": r"release 0\.24\.1 does not start \(exit status 1\); its last words: .+; nothing was switched",
     "gone": r"Could not connect \(timed out\)",

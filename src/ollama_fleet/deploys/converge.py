@@ -46,6 +46,9 @@ def converge() -> None:
         return
     for line in change_lines(plan, state):
         current_host.log(line)
+    if plan.shortage:
+        fail(current_host, plan.shortage)
+        return
     pending = pending_record(source, plan, state)
     changing = tuple(placement.created.name for placement in touched(plan, state))
     scope, models_dir, listen = spec.scope, spec.models_dir, (plan.address, plan.port)

@@ -46,4 +46,4 @@ def look(host: Host, source: Source, spec: HostSpec) -> Surveyed:
     except Exception as error:  # one host's trouble must not end the survey of the others
         reason = f"this should not happen, please report it: {type(error).__name__}: {error}"
         return Surveyed(spec.name, None, None, reason)
-    return Surveyed(spec.name, plan, state, None)
+    return Surveyed(spec.name, plan, state, plan.shortage)

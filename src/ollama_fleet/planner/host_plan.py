@@ -12,6 +12,7 @@ from ollama_fleet.artifacts.lock import Lock, NotLocked
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.artifacts.releases import TARGETS
 from ollama_fleet.planner.difference import Difference, Item
+from ollama_fleet.planner.disk import disk_needs, shortage
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.host_decisions import host_decisions, planned_devices
 from ollama_fleet.planner.host_files import host_files
@@ -67,6 +68,8 @@ class HostPlan:
     """Where others reach the host."""
     told: tuple[str, ...]
     """What the user should know and no operation changes."""
+    shortage: str | None = None
+    """Why the host has no room for what would be fetched: such a plan is not applied."""
 
     @property
     def loopback_only(self) -> bool:
@@ -162,6 +165,7 @@ def _plan(
     undeclared_there = undeclared(placements, release.version, lock, manager, state, layout)
     because = dict.fromkeys(item.kind for item in read_by_server if item.differences(state))
     firewall = _firewall(spec, state, layout)
+    bases = tuple(dict.fromkeys(placement.base for placement in placements))
     return HostPlan(
         host=spec.name,
         layout=layout,
@@ -172,7 +176,7 @@ def _plan(
         files=(*files.of_server, *files.of_shells),
         lines=files.lines,
         service=WantedService(layout, manager, environment, secrets, tuple(because)),
-        bases=tuple(dict.fromkeys(placement.base for placement in placements)),
+        bases=bases,
         models=tuple(placement.created for placement in placements),
         loaded=tuple(_loaded(spec, placement) for placement in placements if placement.preload),
         pruned=undeclared_there if spec.prune is True else (),
@@ -182,6 +186,7 @@ def _plan(
         port=spec.listen.port,
         outside_address=_outside_address(spec),
         told=tuple(remarks(spec, state, layout, firewall, placements, undeclared_there)),
+        shortage=shortage(disk_needs(release, bases, lock, state, layout), state),
     )
 
 

@@ -96,6 +96,8 @@ class ReleaseState:
     """Where the `ollama` command's link points, if it is a link."""
     versions: Mapping[str, InstalledVersion] = field(default_factory=dict)
     foreign: ForeignBinary | None = None
+    downloads: Mapping[str, int] = field(default_factory=dict)
+    """Archives that are being fetched, or were when that broke off: `HASH-NAME` to bytes that are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,8 @@ class ModelStore:
     """`sha256:…` to bytes, complete blobs only."""
     small_blobs: Mapping[str, bytes] = field(default_factory=dict)
     """Content of blobs small enough to be compared in words: parameters, prompts, templates."""
+    partial_sizes: Mapping[str, int] = field(default_factory=dict)
+    """`sha256:…` to the bytes that are there of blobs whose download broke off."""
 
     def manifest(self, name: ModelName) -> Manifest | None:
         """Return the manifest of a model that is stored and readable."""
@@ -147,6 +151,16 @@ class ModelStore:
             return None if stored is None else Manifest.parse(stored.manifest)
         except ManifestError:
             return None
+
+
+@dataclass(frozen=True, slots=True)
+class DiskState:
+    """The file system behind a path."""
+
+    number: str
+    """The same for two paths on one file system."""
+    free: int
+    """Bytes that an account without privileges may fill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,5 +179,7 @@ class HostState:
     devices: tuple[Device, ...] = ()
     device_error: str | None = None
     """Why the devices could not be read, where a driver tool is there but fails."""
+    disks: Mapping[str, DiskState] = field(default_factory=dict)
+    """By the paths of releases and models; nothing where it could not be read."""
     loaded: tuple[str, ...] | None = None
     """Names of the models in memory; None where nobody asked or no server answered."""

@@ -9,7 +9,17 @@ from dataclasses import replace
 from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.state import HostState
 from ollama_fleet.probe.request import ProbeRequest
-from ollama_fleet.probe.sections import accounts, devices, files, firewall, models, platform, release, service
+from ollama_fleet.probe.sections import (
+    accounts,
+    devices,
+    disk,
+    files,
+    firewall,
+    models,
+    platform,
+    release,
+    service,
+)
 
 MARKER = "@@ollama-fleet"
 PREAMBLE = """
@@ -26,7 +36,7 @@ class ProbeError(Exception):
 
 def script(request: ProbeRequest) -> str:
     """Return the POSIX sh script; it succeeds whatever it finds."""
-    sections = (platform, files, accounts, release, service, firewall, models, devices)
+    sections = (platform, files, accounts, release, service, firewall, models, disk, devices)
     parts = [f"echo '{MARKER} {s.__name__.rsplit('.', 1)[1]}'\n{s.script(request)}" for s in sections]
     return "\n".join([PREAMBLE, *parts, f"echo '{MARKER} end'", "exit 0"])
 
@@ -69,5 +79,6 @@ def _state(sections: dict[str, list[str]], request: ProbeRequest) -> tuple[HostS
         store=models.parse(sections["models"]),
         devices=found_devices,
         device_error=device_error,
+        disks=disk.parse(sections["disk"], layout),
     )
     return state, layout

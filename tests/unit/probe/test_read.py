@@ -85,6 +85,34 @@ def test_models_and_small_blobs(tmp_path: Path) -> None:
     assert not any("partial" in name for name in state.store.blob_sizes)
 
 
+def test_what_a_broken_download_has_left(tmp_path: Path) -> None:
+    model(tmp_path, "reasoner/latest", {"model": b"w"})
+    partial = tmp_path / ".ollama/models/blobs" / f"sha256-{'a' * 64}-partial"
+    with partial.open("wb") as file:
+        file.write(b"w" * 100_000)
+        file.truncate(50_000_000)
+    partial.with_name(f"{partial.name}-0").write_text("{}")
+    archive = tmp_path / ".local/opt/ollama/.download" / f"{'b' * 16}-ollama-linux-amd64.tar.zst.part"
+    archive.parent.mkdir(parents=True)
+    archive.write_bytes(b"x" * 77)
+
+    state = read(tmp_path)
+    (there,) = state.store.partial_sizes.items()
+    assert there[0] == f"sha256:{'a' * 64}"
+    assert 100_000 <= there[1] < 1_000_000
+    assert state.release.downloads == {f"{'b' * 16}-ollama-linux-amd64.tar.zst": 77}
+
+
+def test_free_space_is_that_of_the_nearest_directory_there_is(tmp_path: Path) -> None:
+    request = ProbeRequest(Layout.of("user", "/proc/no such/place"))
+    state = read(tmp_path, request)
+    there, proc = state.disks[f"{tmp_path}/.local/opt/ollama"], state.disks["/proc/no such/place"]
+    space = os.statvfs(tmp_path)
+    assert 0 < there.free <= space.f_blocks * space.f_frsize
+    assert there.number == str(tmp_path.stat().st_dev)
+    assert (proc.number, proc.free) == (str(Path("/proc").stat().st_dev), 0)
+
+
 def test_files_that_are_no_models_are_passed_over(tmp_path: Path) -> None:
     model(tmp_path, "reasoner/latest", {"model": b"w"})
     for stray in (".DS_Store", "library/a b/c", "one"):

@@ -24,7 +24,8 @@ def script(request: ProbeRequest) -> str:
     """Print blob sizes and the tar stream; `cd` fails where there is no models directory yet."""
     return f"""
 if cd {word(request.layout.models)} 2>/dev/null; then
-  find blobs -maxdepth 1 -type f -name '{BLOB_PREFIX}*' ! -name '*-partial*' -printf 'blob %f %s\\n' 2>/dev/null
+  find blobs -maxdepth 1 -type f -name '{BLOB_PREFIX}*' \\( -name '*-partial' -printf 'partial %f %b\\n' -o \\
+    ! -name '*-partial*' -printf 'blob %f %s\\n' \\) 2>/dev/null
   echo "tar $({{
     find manifests -type f -size -{LARGEST_MANIFEST // 1024}k -print0
     find blobs -maxdepth 1 -type f -name '{BLOB_PREFIX}*' ! -name '*-partial*' -size -{SMALL_BLOB // 512 + 1}b -print0
@@ -39,11 +40,16 @@ def parse(lines: list[str]) -> ModelStore:
     sizes: dict[str, int] = {}
     models: list[StoredModel] = []
     small: dict[str, bytes] = {}
+    partial: dict[str, int] = {}
     for line in lines:
         tag, _, rest = line.partition(" ")
         if tag == "blob":
             name, size = rest.rsplit(" ", 1)
             sizes[_digest(name)] = int(size)
+        elif tag == "partial":
+            # The file has its final length from the start; what counts is what it takes on the disk.
+            name, blocks = rest.rsplit(" ", 1)
+            partial[_digest(name.removesuffix("-partial"))] = int(blocks) * 512
         elif tag == "tar" and rest:
             for name, content in _members(base64.b64decode(rest)):
                 folder, _, path = name.partition("/")
@@ -54,7 +60,7 @@ def parse(lines: list[str]) -> ModelStore:
                         models.append(StoredModel(ModelName.from_manifest_path(path), content))
                     except ModelNameError:
                         continue
-    return ModelStore(tuple(models), sizes, small)
+    return ModelStore(tuple(models), sizes, small, partial)
 
 
 def _digest(file_name: str) -> str:

@@ -36,6 +36,7 @@ cd {word(layout.releases)} 2>/dev/null && {{
       echo "size $version $(du -sk "$version" 2>/dev/null | cut -f1)"
     }}
   done
+  find .download -maxdepth 1 -type f -printf 'download %f %s\\n' 2>/dev/null
   cd /
 }}
 [ -d {word(layout.current)}/bin ] && echo "evidence $({evidence(word(layout.current) + "/.")})"
@@ -50,6 +51,7 @@ def parse(lines: list[str], layout: Layout) -> ReleaseState:
     """Read the lines; `layout` has its home filled in."""
     facts: dict[str, str] = {}
     stamps: dict[str, str] = {}
+    downloads: dict[str, int] = {}
     sizes: dict[str, int] = {}
     for line in lines:
         tag, _, rest = line.partition(" ")
@@ -59,6 +61,9 @@ def parse(lines: list[str], layout: Layout) -> ReleaseState:
         elif tag == "version":
             name, _, stamp = rest.partition(" ")
             stamps[name] = stamp
+        elif tag == "download":
+            name, size = rest.rsplit(" ", 1)
+            downloads[name.removesuffix(".part")] = int(size)
         else:
             facts[tag] = rest
     foreign = facts.get("foreign")
@@ -74,6 +79,7 @@ def parse(lines: list[str], layout: Layout) -> ReleaseState:
             for name, stamp in stamps.items()
         },
         foreign=None if foreign is None else ForeignBinary(layout.command, version_in(foreign)),
+        downloads=downloads,
     )
 
 
