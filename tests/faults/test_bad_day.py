@@ -56,6 +56,11 @@ def fill(host: Host, leave: int) -> None:
     )
 
 
+def fill_up(host: Host) -> None:
+    """Fill the host's disk to the last byte, whoever else writes to it meanwhile."""
+    host.run("dd if=/dev/zero of=/filler bs=1024 status=none 2>/dev/null || true")
+
+
 def when_pulling(host: Host, act: Callable[[], object]) -> threading.Thread:
     """A thread that does something as soon as a host holds a part of the big model."""
     partial = "find /srv/ollama/models/blobs -name '*-partial' -size +600k | grep -q ."
@@ -93,7 +98,7 @@ def day(lab: Lab, shelf: Shelf, make_fleet: MakeFleet) -> Iterator[BadDay]:
     lab.registry.set_faults(bytes_per_second=400_000)
     threads = [
         when_pulling(hosts["cut"], hosts["cut"].cut_network),
-        when_pulling(hosts["full-models"], lambda: fill(hosts["full-models"], 200)),
+        when_pulling(hosts["full-models"], lambda: fill_up(hosts["full-models"])),
         when_pulling(hosts["dropped"], lambda: hosts["dropped"].run("pkill -KILL -f '^sshd: root'")),
     ]
     bad = fleet.apply()
@@ -122,8 +127,8 @@ REASONS = {
     "cut": r"pull \S+faults/big:latest: the connection to the host broke off; run again to go on from here",
     "dropped": r"pull \S+faults/big:latest: the connection to the host broke off; run again to go on from here",
     "full-models": r"pull \S+faults/big:latest: POST /api/pull: .*No space left on device",
-    "full-opt": r"the disk of /opt/ollama and /srv/ollama/models has 0\.\d MiB free, and \d\.\d MiB are needed: base .*; "
-    r"nothing was fetched\. Make room, or .*",
+    "full-opt": r"the disk of /opt/ollama and /srv/ollama/models has 0\.\d MiB free, "
+    r"and \d\.\d MiB are needed: base .*; nothing was fetched\. Make room, or .*",
     "hanging": r"pull \S+faults/big:latest: GET http://127\.0\.0\.1:11434/api/tags: no answer in time",
     "not-starting": r"release 0\.24\.1 does not start \(exit status 1\); its last words: .+; nothing was switched",
     "gone": r"Could not connect \(timed out\)",
