@@ -86,23 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure(lab: Lab, hosts: Sequence[Host], directory: Path, rounds: int) -> Row:
     """Converge the hosts, then time no-op applies and floors in turn, so that both see the same machine."""
     fleet = converged(lab, hosts, directory)
-    floor = directory / "floor"
-    floor.mkdir()
-    addresses = {host.name: host.address for host in hosts}
-    inventory = FLOOR_INVENTORY.format(
-        key=str(lab.key), known_hosts=str(lab.known_hosts), addresses=addresses
-    )
-    (floor / "inventory.py").write_text(inventory)
-    (floor / "deploy.py").write_text(FLOOR_DEPLOY)
+    one_command = floor(lab, hosts, directory / "floor")
 
     def apply() -> None:
         run = fleet.apply()
         if run.code or run.document["results"]["totals"]["success"]:
             raise SystemExit(f"an apply that should find nothing to do changed something, or failed:\n{run}")
-
-    def one_command() -> None:
-        argv = [fleet.commands / "pyinfra", "-y", "--json", "inventory.py", "deploy.py"]
-        subprocess.run(argv, cwd=floor, check=True, capture_output=True, stdin=subprocess.DEVNULL)
 
     execs, floor_execs = sessions(hosts, apply), sessions(hosts, one_command)
     times = [(seconds(apply), seconds(one_command)) for _ in range(rounds)]
@@ -110,6 +99,23 @@ def measure(lab: Lab, hosts: Sequence[Host], directory: Path, rounds: int) -> Ro
         [statistics.median(run[kind][which] for run in times) for kind in (0, 1)] for which in (0, 1)
     )
     return Row(len(hosts), execs, floor_execs, *wall, *cpu)
+
+
+def floor(lab: Lab, hosts: Sequence[Host], directory: Path) -> Callable[[], None]:
+    """What nothing on these hosts can undercut: pyinfra with a connection and one command for each."""
+    directory.mkdir()
+    addresses = {host.name: host.address for host in hosts}
+    inventory = FLOOR_INVENTORY.format(
+        key=str(lab.key), known_hosts=str(lab.known_hosts), addresses=addresses
+    )
+    (directory / "inventory.py").write_text(inventory)
+    (directory / "deploy.py").write_text(FLOOR_DEPLOY)
+
+    def run() -> None:
+        argv = [Path(sys.executable).parent / "pyinfra", "-y", "--json", "inventory.py", "deploy.py"]
+        subprocess.run(argv, cwd=directory, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+
+    return run
 
 
 def converged(lab: Lab, hosts: Sequence[Host], directory: Path) -> FleetDirectory:

@@ -46,6 +46,10 @@ class Run:
         matches = (_CHANGE.match(line) for line in self.told(host) if _RESTART not in line)
         return {match["item"] for match in matches if match}
 
+    def drifted(self, host: str) -> set[str]:
+        """The items, as `kind name`, that `drift --json` says differ on a host."""
+        return {f"{item['kind']} {item['name']}" for item in self.document["hosts"][host]["changes"]}
+
     def tells_restart(self, host: str) -> bool:
         """Whether a line says that the server is restarted because of a change elsewhere."""
         return any(_RESTART in line for line in self.told(host))
