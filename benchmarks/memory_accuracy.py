@@ -1,25 +1,22 @@
 """How near the planner is to what others measured, term by term, and beside other estimators.
 
-    python benchmarks/memory_accuracy.py [--gguf-parser PATH] [--rows]
+    python benchmarks/memory_accuracy.py [--rows]
 
-`--gguf-parser` takes the program of gguf-parser-go, which is then asked about the same models. `--rows` prints
-every row. The rows and where they were published: benchmarks/data/memory-measured.csv.
+`--rows` prints every row. The rows and where they were published: benchmarks/data/memory-measured.csv.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from published import MIB, Row, facts_of, models, options_of, rows
+from gguf_parser import VERSION, GgufParser, Unbuilt
+from published import MIB, Row, facts_of, models, options_of, rows, shape_of
 from rivals import RIVALS, Case
 
 from ollama_fleet.planner.memory import Estimate, GpuBudget, fit
@@ -35,6 +32,10 @@ class Compared:
     case: Case
     estimate: Estimate
     exact: bool
+    recurrent: int = 0
+    """Bytes of recurrent state in the estimate that the row does not count."""
+    encoder: int = 0
+    """Bytes that an image encoder's work is reckoned with."""
 
     @property
     def terms(self) -> dict[str, tuple[float, float]]:
@@ -48,10 +49,11 @@ class Compared:
         if row.kv:
             partial = not self.estimate.full and not row.kv_host
             ours = (sum(d.kv for d in devices) + (0 if partial else host.kv)) / MIB
-            found["cache"] = ours, sum(row.kv.values()) + row.kv_host + row.recurrent
+            found["cache"] = ours - self.recurrent / MIB, sum(row.kv.values()) + row.kv_host + row.recurrent
         if row.compute:
             # What is copied over from the host is a part of the engine's figure, and of our reserve.
-            found["compute"] = max(d.compute + d.staging for d in devices) / MIB, max(row.compute.values())
+            most = max(self.encoder, *(d.compute + d.staging for d in devices))
+            found["compute"] = most / MIB, max(row.compute.values())
         return found
 
     @property
@@ -62,7 +64,8 @@ class Compared:
             return None
         device = self.estimate.devices[0]
         weights = device.weights / MIB if self.exact else sum(row.weights.values())
-        ours = weights + (device.kv + device.compute + device.staging) / MIB
+        work = max(device.compute + device.staging, self.encoder)
+        ours = weights + (device.kv - self.recurrent + work) / MIB
         return ours, sum(row.weights.values()) + sum(row.kv.values()) + row.recurrent + sum(
             row.compute.values()
         )
@@ -77,7 +80,13 @@ def compare(row: Row, model: dict[str, Any]) -> Compared:
     exact = bool(model.get("exact"))
     measured = (sum(row.weights.values()) + (row.weights_host or 0)) * MIB
     case = Case(facts, options, estimate.flash_attention, facts.total_bytes if exact else measured)
-    return Compared(row, case, estimate, exact)
+    recurrent = 0
+    if model.get("attention_only"):
+        without = replace(facts, recurrent=None)
+        recurrent = sum(d.kv for d in estimate.devices) - sum(
+            d.kv for d in fit(without, gpus, options).devices
+        )
+    return Compared(row, case, estimate, exact, recurrent, 2**30 if model.get("vision") else 0)
 
 
 def share(errors: Iterable[float]) -> str:
@@ -93,12 +102,17 @@ def share(errors: Iterable[float]) -> str:
 def main() -> None:
     """Print the comparison."""
     arguments = argparse.ArgumentParser(description="memory: estimates against published measurements")
-    arguments.add_argument("--gguf-parser", type=Path)
     arguments.add_argument("--rows", action="store_true", help="print every row")
     given = arguments.parse_args()
     known = models()
-    compared = [compare(row, known[row.id]) for row in rows() if row.id in known]
-    print(f"{len(compared)} of {len(rows())} published rows are of models whose dimensions are known here\n")
+    compared = [
+        compare(row, known[row.id]) for row in rows() if row.id in known and "left_out" not in known[row.id]
+    ]
+    print(f"{len(compared)} of {len(rows())} published rows are of models whose dimensions are known here")
+    for row in rows():
+        if reason := known.get(row.id, {}).get("left_out"):
+            print(f"row {row.id} is left out: {reason}")
+    print()
     own = [one for one in compared if not one.row.fork]
     terms(own)
     plain = [one for one in own if one.exact and one.estimate.full and not one.case.facts.experts]
@@ -109,7 +123,7 @@ def main() -> None:
     if given.rows:
         for one in compared:
             print_row(one)
-    rivals(compared, given.gguf_parser)
+    rivals(compared, known)
 
 
 def terms(compared: list[Compared]) -> None:
@@ -153,7 +167,7 @@ def print_row(one: Compared) -> None:
         print(f"  row {one.row.id:3d} {label:40} {term:8} {ours:10.1f} {theirs:10.1f} {error:+7.1f} %")
 
 
-def rivals(compared: list[Compared], parser: Path | None) -> None:
+def rivals(compared: list[Compared], known: dict[int, dict[str, Any]]) -> None:
     """The same totals by other methods: rows of one GPU with all layers and experts on it, of no fork."""
     chosen = [
         (one, total[1])
@@ -168,54 +182,23 @@ def rivals(compared: list[Compared], parser: Path | None) -> None:
     print(f"  {'this planner, without its reserve':36} {share(own)}")
     for name, method in RIVALS.items():
         print(f"  {name:36} {share(method(one.case) / measured - 1 for one, measured in chosen)}")
-    if parser is None:
-        print("  gguf-parser-go                       not asked (--gguf-parser PATH)")
-        return
-    named = [(one, measured) for one, measured in chosen if header_of(one)]
-    own = [total[0] / total[1] - 1 for one, _ in named if (total := one.total)]
-    print(f"  {'this planner, on these shapes only':36} {share(own)}")
     with tempfile.TemporaryDirectory() as folder:
-        errors = [
-            asked(parser, Path(folder), one) / measured - 1 for one, measured in chosen if header_of(one)
+        try:
+            parser = GgufParser.build(Path(folder))
+        except Unbuilt as reason:
+            print(f"  gguf-parser-go                       left out, it cannot be built here: {reason}")
+            return
+        print("the same, on the shapes that a header can be made for, with gguf-parser-go itself:")
+        rows_of = [
+            (one, measured, found) for one, measured in chosen if (found := shape_of(known[one.row.id]))
         ]
-    print(f"  {'gguf-parser-go':36} {share(errors)}")
-
-
-def header_of(one: Compared) -> str | None:
-    """The shape, by its name in scripts/memory_golden.py, of a Q4_K_M model that a header can be made for."""
-    sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
-    from memory_golden import SHAPES
-
-    facts = one.case.facts
-    for name, shape in SHAPES.items():
-        same = (shape.layers, shape.embd, shape.ff) == (
-            facts.block_count,
-            facts.embedding_length,
-            facts.feed_forward,
-        )
-        if same and "Q4_K" in facts.quantization + one.row.raw["quant"]:
-            return name
-    return None
-
-
-def asked(parser: Path, folder: Path, one: Compared) -> float:
-    """What gguf-parser-go says a model takes on the GPU, MiB."""
-    from memory_golden import SHAPES, write_header
-
-    name = header_of(one)
-    assert name is not None
-    path = folder / f"{name}.gguf"
-    if not path.exists():
-        write_header(path, SHAPES[name], SHAPES[name].vocabulary)
-    options = one.case.options
-    command = [
-        *(parser, "--path", path, "--json", "--ctx-size", options.num_ctx, "--gpu-layers", "-1"),
-        *("--ubatch-size", one.case.batch, "--cache-type-k", options.kv_type_k),
-        *("--cache-type-v", options.kv_type_v, *(["--flash-attention"] if one.case.flash else [])),
-    ]
-    out = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout
-    item = json.loads(out)["estimate"]["items"][0]
-    return sum(vram["nonuma"] for vram in item["vrams"]) / MIB
+        own = [total[0] / total[1] - 1 for one, _, _ in rows_of if (total := one.total)]
+        print(f"  {'this planner, without its reserve':36} {share(own)}")
+        errors = []
+        for one, measured, (shape, quantization) in rows_of:
+            weights = None if one.exact else sum(one.row.weights.values())
+            errors.append(parser.total(one.case, shape, quantization, weights) / measured - 1)
+        print(f"  {f'gguf-parser-go {VERSION}':36} {share(errors)}")
 
 
 if __name__ == "__main__":

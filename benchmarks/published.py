@@ -18,6 +18,8 @@ from ollama_fleet.planner.memory.options import KV_BLOCKS
 
 DATA = Path(__file__).parent / "data"
 MIB = 2**20
+OLD_BUILD = 6000
+"""Builds of llama.cpp before this were in Ollama before it kept the caches of sequences apart."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,17 @@ class Row:
         some = re.search(r"experts of (\d+)/\d+ layers overflow", self.raw["notes"])
         if some:
             return int(some[1])
-        return 999 if re.search(r"experts.*(CPU|host)|exps=CPU", self.raw["notes"]) else 0
+        if re.search(r"experts.*(CPU|host)|exps=CPU", self.raw["notes"]):
+            return 999
+        # All layers are on GPUs, and yet most of the weights are on the host.
+        whole = self.number("layers_offloaded") == self.number("layers_total")
+        return 999 if whole and (self.weights_host or 0) > sum(self.weights.values()) > 0 else 0
+
+    @property
+    def build(self) -> int | None:
+        """The build of llama.cpp, where the row has its number."""
+        found = re.match(r"~?b?(\d{3,5})\b", self.raw["tool_version"])
+        return int(found[1]) if found and self.tool.startswith("llama") else None
 
 
 def rows() -> list[Row]:
@@ -85,28 +97,43 @@ def _per_device(text: str) -> dict[str, float]:
 
 
 def models() -> dict[int, dict[str, Any]]:
-    """The entry of models.yaml for each row that has one."""
+    """The entry of models.yaml for each row that has one, with what is said of the row alone."""
     document = yaml.safe_load((DATA / "models.yaml").read_text())
-    return {row: entry for entry in document["models"] for row in entry["rows"]}
+    return {
+        row: {**entry, **document["of_row"].get(row, {})}
+        for entry in document["models"]
+        for row in entry["rows"]
+    }
 
 
 def facts_of(model: dict[str, Any], row: Row) -> ModelFacts:
     """Facts of an entry: exact where the quantisation is known, else with layers that weigh nothing."""
     if model.get("exact"):
-        shape = Shape(
-            architecture=model["architecture"],
-            layers=model["layers"],
-            embedding=model["embedding"],
-            heads=model["heads"],
-            kv_heads=model["kv_heads"],
-            feed_forward=model["ff"],
-            vocabulary=model["vocabulary"],
-            context=131072,
-            head_length=model["head"],
-            rope_factors=model.get("rope_factors", 0),
-        )
+        shape = _shape(model)
         return facts_of_header(header_of_shape(shape, model["quantization"], model["architecture"]))
     return _weightless(model, _bits(row.raw["quant"]))
+
+
+def shape_of(model: dict[str, Any]) -> tuple[Shape, str] | None:
+    """The shape of an entry and a quantisation to write its header in; None for kinds that no header is made for."""
+    if model["architecture"] not in ("llama", "qwen2", "qwen3"):
+        return None
+    return _shape(model), model.get("quantization", "Q4_K_M")
+
+
+def _shape(model: dict[str, Any]) -> Shape:
+    return Shape(
+        architecture=model["architecture"],
+        layers=model["layers"],
+        embedding=model["embedding"],
+        heads=model["heads"],
+        kv_heads=model["kv_heads"],
+        feed_forward=model["ff"],
+        vocabulary=model["vocabulary"],
+        context=131072,
+        head_length=model["head"],
+        rope_factors=model.get("rope_factors", 0),
+    )
 
 
 def _bits(quantization: str) -> float:
@@ -228,6 +255,8 @@ def release_of(row: Row) -> str | None:
         return version
     if row.raw["kv_type_v"] == "MLA-none":
         return "0.32.0"  # K alone is kept, as the engine does from 0.30 on
+    if (row.build or OLD_BUILD) < OLD_BUILD or re.match("2024|2025-0|mid-2025", version):
+        return "0.9.0"  # llama.cpp as it was then
     recent = (
         "llama-server" in row.tool or "2026" in version or "fit" in row.tool or row.raw["arch"] == "qwen35"
     )

@@ -13,7 +13,7 @@ from typing import Literal
 from ollama_fleet.artifacts.measured import Correction
 from ollama_fleet.artifacts.model_facts import ModelFacts
 from ollama_fleet.planner.memory.budget import GpuBudget
-from ollama_fleet.planner.memory.engine import flash_attention, generation_of
+from ollama_fleet.planner.memory.engine import generation_of, quantized_cache
 from ollama_fleet.planner.memory.estimate import Estimate
 from ollama_fleet.planner.memory.fitting import fit
 from ollama_fleet.planner.memory.options import KV_BLOCKS, FitOptions, KvType, NumGpu
@@ -168,8 +168,8 @@ class Search:
         """The types that the cache can have here: quantised ones take flash attention."""
         wanted = self.wanted
         supported = all(gpu.fused_attention for gpu in self.gpus)
-        flash = flash_attention(facts, generation_of(wanted.release), wanted.flash_attention, supported)
-        return tuple(kind for kind in wanted.kv_types if flash or KV_BLOCKS[kind][0] == 1) or ("f16",)
+        blocks = quantized_cache(facts, wanted.release, wanted.flash_attention, supported)
+        return tuple(kind for kind in wanted.kv_types if blocks or KV_BLOCKS[kind][0] == 1) or ("f16",)
 
     def contexts(self, facts: ModelFacts) -> tuple[int, int]:
         """The context that is wanted and the floor, within what the model can."""

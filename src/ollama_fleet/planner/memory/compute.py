@@ -54,9 +54,9 @@ class Graph:
         """Work out what every term asks for."""
         context = self.context
         tokens = min(context.batch, context.num_ctx * context.streams)
-        cells = context.cells
+        cells = context.attended
         if self.facts.window:
-            cells += window_cells(self.facts, context) // context.streams
+            cells += window_cells(self.facts, context) // (context.streams if context.apart else 1)
         object.__setattr__(self, "tokens", tokens)
         object.__setattr__(self, "mask", tokens * cells * (2 if self.flash else _F32))
 
@@ -145,7 +145,7 @@ def _attention(graph: Graph, run: LayerRun) -> int:
         # Attention among recurrent layers has a gate as wide as the queries.
         elements = 2 * facts.embedding_length + (3 if facts.recurrent else 2) * queries
         elements += run.key_width + run.value_width + _second_cache(facts, run)
-    scores = 0 if graph.flash else graph.context.cells * heads
+    scores = 0 if graph.flash else graph.context.attended * heads
     return _F32 * graph.tokens * (elements + scores) + graph.mask
 
 
@@ -208,16 +208,25 @@ def _gap_width(graph: Graph, run: LayerRun) -> int:
 
 
 def _logits(graph: Graph) -> int:
-    facts, sequences = graph.facts, graph.context.sequences
+    """Scores: of one token for each sequence, of a batch's, or, from 0.30 on, of a batch for each further sequence."""
+    facts, context = graph.facts, graph.context
     unit = _F32 * graph.tokens
+    if context.unified:
+        # One cache, one batch: the scores are those of its tokens, whosoever they are.
+        scored = 1 if graph.all_logits or context.sequences > 1 else 0
+        return unit * (facts.embedding_length + scored * facts.vocabulary)
+    size = 0
     if graph.all_logits:
         size = unit * (facts.vocabulary + facts.embedding_length)
-        if graph.context.generation != "from-0.30":
+        if context.generation != "from-0.30":
             up, down = _OLD_LOGITS_MARGIN
             size = size * up // down
+    elif context.generation == "to-0.24":
+        return unit * 2 * facts.embedding_length + _F32 * context.sequences * facts.vocabulary
+    if context.generation == "to-0.24":
         return size
-    # Seen with several slots: scores of a whole batch for each slot beyond the first.
-    return unit * (2 * facts.embedding_length + (sequences - 1) * facts.vocabulary)
+    # Seen with several slots.
+    return max(size, unit * (2 * facts.embedding_length + (context.sequences - 1) * facts.vocabulary))
 
 
 def _widest(facts: ModelFacts) -> int:

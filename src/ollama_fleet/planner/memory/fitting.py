@@ -10,10 +10,19 @@ from ollama_fleet.artifacts.model_facts import ModelFacts
 from ollama_fleet.planner.memory.budget import GpuBudget
 from ollama_fleet.planner.memory.compute import Graph, device_compute, host_compute
 from ollama_fleet.planner.memory.draft import draft_bytes, projector_bytes
-from ollama_fleet.planner.memory.engine import automatic_batch, flash_attention, generation_of, sequences
+from ollama_fleet.planner.memory.engine import (
+    all_logits,
+    automatic_batch,
+    flash_attention,
+    generation_of,
+    quantized_cache,
+    sequences,
+    sequences_apart,
+    staged_experts,
+)
 from ollama_fleet.planner.memory.estimate import Confidence, DeviceMemory, Estimate, HostMemory
 from ollama_fleet.planner.memory.kv_cache import Context, kv_cache
-from ollama_fleet.planner.memory.options import KV_BLOCKS, FitOptions
+from ollama_fleet.planner.memory.options import KV_BLOCKS, FitOptions, KvType
 from ollama_fleet.planner.memory.reserve import MEASURED_MARGIN, ReservePolicy
 from ollama_fleet.planner.memory.split import HOST, Range, filled, split
 from ollama_fleet.planner.memory.weights import host_weights, largest_host_tensor, weights
@@ -111,16 +120,7 @@ class _Case:
     ) -> _Case:
         generation = generation_of(options.release)
         told: list[str] = []
-        flash = flash_attention(
-            facts, generation, options.flash_attention, supported=all(gpu.fused_attention for gpu in gpus)
-        )
-        if KV_BLOCKS[options.kv_type_v][0] > 1 and not flash:
-            if options.flash_attention is not None or not all(gpu.fused_attention for gpu in gpus):
-                raise ValueError(
-                    f"a {options.kv_type_v} V cache needs flash attention, which is off here; use kv type f16"
-                )
-            flash = True
-            told.append(f"the {options.kv_type_v} cache is reckoned with flash attention, which it needs")
+        flash, kv_types = _attention(facts, options, all(gpu.fused_attention for gpu in gpus), told)
         batch = options.num_batch
         if batch is None:
             batch = automatic_batch(options.num_ctx, generation)
@@ -143,9 +143,14 @@ class _Case:
             told.append(
                 f"the architecture {facts.architecture} is not known here: cache and compute are upper bounds"
             )
-        all_logits = options.all_logits if options.all_logits is not None else generation != "from-0.30"
         context = Context(
-            options.num_ctx, count, batch, options.kv_type_k, options.kv_type_v, generation, options.unified
+            options.num_ctx,
+            count,
+            batch,
+            *kv_types,
+            generation,
+            options.unified,
+            sequences_apart(facts, options.release),
         )
         return cls(
             facts=facts,
@@ -154,7 +159,9 @@ class _Case:
             options=options,
             context=context,
             flash=flash,
-            all_logits=all_logits,
+            all_logits=all_logits(facts, options.release)
+            if options.all_logits is None
+            else options.all_logits,
             host_free=host_free,
             reserve=reserve,
             told=tuple(told),
@@ -172,7 +179,7 @@ class _Case:
 
         def fits(part: Range) -> bool:
             # The largest tensor of the model stands for what is left on the host: an upper bound.
-            staged = self.facts.largest_layer_tensor_bytes if graph.partial else 0
+            staged = self._staged(self.facts.largest_layer_tensor_bytes) if graph.partial else 0
             later = part.device > 0
             return not self._device(self.gpus[self.used[part.device]], part, graph, staged, later=later).lacks
 
@@ -195,12 +202,16 @@ class _Case:
         """Layers whose experts stay on the host."""
         return self.options.cpu_experts if self.facts.experts else 0
 
+    def _staged(self, largest: int) -> int:
+        """Room for what is copied over from the host, where the largest tensor there has so many bytes."""
+        return largest * (staged_experts(self.options.release) if self.facts.experts else 1)
+
     def _of_parts(self, num_gpu: int, parts: tuple[Range, ...]) -> Estimate:
         facts, experts = self.facts, self.experts
         layers = facts.block_count + 1
         offloaded = [part for part in parts if part.device != HOST]
         graph = self._graph(num_gpu, len(offloaded))
-        staged = largest_host_tensor(facts, parts, experts)
+        staged = self._staged(largest_host_tensor(facts, parts, experts))
         devices = []
         by_place = {self.used[part.device]: part for part in offloaded}
         first = min(by_place, default=0)
@@ -243,6 +254,29 @@ class _Case:
         draft = draft_bytes(facts, self.options, self.context) if part.output else 0
         total = held + cache + compute + kept + projector + draft
         return DeviceMemory(gpu.name, held, cache, compute, kept, total, gpu.free, projector, draft, staging)
+
+
+def _attention(
+    facts: ModelFacts, options: FitOptions, supported: bool, told: list[str]
+) -> tuple[bool, tuple[KvType, KvType]]:
+    """Whether attention is fused, and the types of the cache. Raises ValueError where they exclude each other."""
+    flash = flash_attention(facts, options.release, options.flash_attention, supported)
+    kv_types = options.kv_type_k, options.kv_type_v
+    if all(KV_BLOCKS[kind][0] == 1 for kind in kv_types):
+        return flash, kv_types
+    asked = options.flash_attention
+    if asked is None and supported and generation_of(options.release) == "to-0.24":
+        if not quantized_cache(facts, options.release, None, supported):
+            told.append("this release keeps the cache in f16 unless OLLAMA_FLASH_ATTENTION is set")
+            return flash, ("f16", "f16")
+    elif not flash and KV_BLOCKS[options.kv_type_v][0] > 1:
+        if asked is not None or not supported:
+            raise ValueError(
+                f"a {options.kv_type_v} V cache needs flash attention, which is off here; use kv type f16"
+            )
+        flash = True
+        told.append(f"the {options.kv_type_v} cache is reckoned with flash attention, which it needs")
+    return flash, kv_types
 
 
 def _about_layers(num_gpu: int, layers: int) -> list[str]:

@@ -17,7 +17,8 @@ _PADDING = 256
 class Context:
     """What a cache is made for: tokens of one sequence, sequences, tokens of a batch, types of K and V.
 
-    `unified`: the sequences share one cache, of `num_ctx` tokens together.
+    `unified`: the sequences share one cache, of `num_ctx` tokens together. `apart`: attention looks at one sequence's
+    cells at a time.
     """
 
     num_ctx: int
@@ -27,11 +28,17 @@ class Context:
     kv_type_v: KvType
     generation: Generation
     unified: bool = False
+    apart: bool = True
 
     @property
     def cells(self) -> int:
         """Tokens that one sequence's cache has room for: engines round up to 256."""
         return padded(self.num_ctx)
+
+    @property
+    def attended(self) -> int:
+        """Cells that a token's attention looks at, most of which a mask may hide."""
+        return self.cells if self.apart else padded(self.num_ctx * self.streams)
 
     @property
     def streams(self) -> int:
