@@ -215,5 +215,10 @@ def _switch(wanted: WantedRelease, state: HostState) -> list[str]:
     if current != wanted.version:
         lines.append(switch_link(layout.current, wanted.version))
     lines.append(f"mkdir -p {quote(str(PurePosixPath(layout.command).parent))}")
+    if state.release.foreign is not None:
+        # Somebody else's, with its libraries beside it: kept, and put back when the host is retired.
+        command, backup = quote(layout.command), quote(layout.command_backup)
+        ours = f'[ "$(readlink {command})" = {quote(layout.binary)} ]'
+        lines.append(f"{ours} || [ ! -e {command} ] || mv -fT {command} {backup}")
     lines.append(switch_link(layout.command, layout.binary))
     return lines

@@ -72,6 +72,7 @@ def _systemd(wanted: WantedService, state: HostState) -> list[str]:
         # A mask in /etc has been replaced by the unit file; this takes away one in /run.
         lines.append(f"{systemctl} unmask --runtime --quiet ollama.service")
     restart = wanted.needs_restart(state)
+    others = " ".join(quote(unit) for unit in wanted.in_the_way(state))
     lines += [
         *([restart_is_due(wanted.layout)] if restart else []),
         f"{systemctl} daemon-reload",
@@ -81,6 +82,8 @@ def _systemd(wanted: WantedService, state: HostState) -> list[str]:
         if user:
             # A script kept it running while the account had no systemd; the two would fight for the port.
             lines += end_supervised(wanted.layout)
+        if others:
+            lines.append(f"{systemctl} disable --now --quiet {others}")
         lines += [
             f"{systemctl} reset-failed ollama.service 2>/dev/null || true",
             f"{systemctl} restart ollama.service",

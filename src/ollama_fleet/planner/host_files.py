@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from pydantic import SecretStr
 
+from ollama_fleet.planner.before import Before
 from ollama_fleet.planner.items.service import Manager
 from ollama_fleet.planner.items.text_file import WantedFile, WantedLine
 from ollama_fleet.planner.layout import MARK, Layout
@@ -62,7 +63,6 @@ def host_files(
         "state": layout.state,
         "service_home": layout.service_home,
         "models": layout.models,
-        "takes_over": foreign_unit,
         "command_directory": str(PurePosixPath(layout.command).parent),
     }
     owner, group = layout.service_user, layout.service_group
@@ -94,6 +94,8 @@ def has_foreign_unit(state: HostState, layout: Layout) -> bool:
     """Whether somebody else made the unit: then it stays, and our drop-in overrides what must be ours."""
     there = state.files.get(layout.unit)
     if there is not None and there.kind == "file":
+        if layout.unit in Before.of(state, layout).absent:
+            return False  # we made it; whoever has written it since, an installer that ran again, say
         return f"Written by {MARK}".encode() not in (there.content or b"")[:200]
     return state.service.fragment not in ("", layout.unit) and state.service.load == "loaded"
 

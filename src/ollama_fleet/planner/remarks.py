@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ollama_fleet.planner.host_files import has_foreign_unit
 from ollama_fleet.planner.items.firewall import WantedFirewall
 from ollama_fleet.planner.items.firewall.notes import notes
-from ollama_fleet.planner.items.prune import Pruned
-from ollama_fleet.planner.items.service import manager_of
+from ollama_fleet.planner.items.prune import Pruned, size_words
+from ollama_fleet.planner.items.service import manager_of, port_of
 from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.placement import Placement
 from ollama_fleet.planner.prune import left_words
@@ -49,11 +50,36 @@ def _firewall(spec: HostSpec, state: HostState, wanted: WantedFirewall | None) -
 def _service(spec: HostSpec, state: HostState, layout: Layout) -> Iterator[str]:
     if manager_of(state.platform, layout) == "supervisor":
         yield "no systemd for this account: the server is kept running by a script and does not survive a reboot"
+    yield from _found(spec, state, layout)
     ours = {"OLLAMA_HOST", "OLLAMA_MODELS", *spec.env}
     for path, text in state.service.foreign_drop_ins.items():
         yield f"{path} is not ours and is left as it is{_touching(text, ours)}"
     for name in sorted(name for name in spec.secrets if name.upper() in LOGGED):
         yield f"the server writes {name} into its log when it starts: whoever may read the journal reads the secret"
+
+
+def _found(spec: HostSpec, state: HostState, layout: Layout) -> Iterator[str]:
+    """An Ollama of before: what becomes of its unit, its command, its models."""
+    there = state.service
+    if has_foreign_unit(state, layout):
+        unit = there.fragment or layout.unit
+        yield f"{unit} is not ours and stays; {layout.drop_in} decides what it runs, and as whom"
+    foreign, version = state.release.foreign, str(spec.release.version)
+    if foreign is not None and foreign.version == version and not state.release.versions:
+        yield f"{foreign.path} is already version {version}: it is used as it is"
+    elif foreign is not None:
+        yield f"{foreign.path} of somebody else ({foreign.version or 'no version'}) is kept as {layout.command_backup}"
+    for other in there.others:
+        whose = other.unit or f"process {other.pid}"
+        if not other.unit or port_of(other.listen) != spec.listen.port:
+            yield f"{whose} runs another Ollama, on port {port_of(other.listen)}; it is left alone"
+        else:
+            yield f"{whose} runs another Ollama on the same port: it is stopped and disabled, and its unit stays"
+    for store in there.other_models:
+        yield (
+            f"{store.count} model{'s' if store.count > 1 else ''} ({size_words(store.size)}) in {store.path} are left "
+            f"there and not served; to serve them, write models_dir: {store.path}"
+        )
 
 
 def _touching(text: str, ours: set[str]) -> str:

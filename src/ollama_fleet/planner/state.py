@@ -101,6 +101,27 @@ class ReleaseState:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherServer:
+    """An `ollama serve` that is not the service's."""
+
+    pid: int
+    unit: str
+    """The system's unit that it belongs to; empty where somebody started it otherwise."""
+    listen: str
+    """Its OLLAMA_HOST; empty for the default."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherModels:
+    """A models directory that is not the one of the plan, with models in it."""
+
+    path: str
+    count: int
+    size: int
+    """Bytes on disk."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceState:
     """The service and the process behind it."""
 
@@ -118,6 +139,9 @@ class ServiceState:
     fragment: str = ""
     foreign_drop_ins: Mapping[str, str] = field(default_factory=dict)
     """Drop-ins of somebody else, path to text."""
+    others: tuple[OtherServer, ...] = ()
+    other_models: tuple[OtherModels, ...] = ()
+    """Where the running process, or an installation of before, keeps models."""
     environment: Mapping[str, str] | None = None
     """Our variables in the running process; None where there is none or it may not be read."""
     environment_hashes: Mapping[str, str] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from ollama_fleet.probe.sections import (
     files,
     firewall,
     models,
+    others,
     platform,
     release,
     service,
@@ -36,7 +37,7 @@ class ProbeError(Exception):
 
 def script(request: ProbeRequest) -> str:
     """Return the POSIX sh script; it succeeds whatever it finds."""
-    sections = (platform, files, accounts, release, service, firewall, models, disk, devices)
+    sections = (platform, files, accounts, release, service, others, firewall, models, disk, devices)
     parts = [f"echo '{MARKER} {s.__name__.rsplit('.', 1)[1]}'\n{s.script(request)}" for s in sections]
     return "\n".join([PREAMBLE, *parts, f"echo '{MARKER} end'", "exit 0"])
 
@@ -67,6 +68,7 @@ def _state(sections: dict[str, list[str]], request: ProbeRequest) -> tuple[HostS
     users, groups = accounts.parse(sections["accounts"])
     releases = release.parse(sections["release"], layout)
     running, units = service.parse(sections["service"])
+    servers, stores = others.parse(sections["others"])
     found_devices, device_error = devices.parse(sections["devices"])
     state = HostState(
         platform=there,
@@ -74,7 +76,7 @@ def _state(sections: dict[str, list[str]], request: ProbeRequest) -> tuple[HostS
         accounts=users,
         groups=groups,
         release=releases,
-        service=running,
+        service=replace(running, others=servers, other_models=stores),
         firewall=firewall.parse(sections["firewall"], units),
         store=models.parse(sections["models"]),
         devices=found_devices,

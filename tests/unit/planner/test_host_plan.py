@@ -17,7 +17,15 @@ from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.host_plan import HostPlan, plan_host
 from ollama_fleet.planner.items.release import PACKAGE_MANAGERS
 from ollama_fleet.planner.layout import Layout
-from ollama_fleet.planner.state import FileState, ForeignBinary, HostState, ReleaseState, ServiceState
+from ollama_fleet.planner.state import (
+    FileState,
+    ForeignBinary,
+    HostState,
+    OtherModels,
+    OtherServer,
+    ReleaseState,
+    ServiceState,
+)
 from ollama_fleet.spec.fleet import Fleet
 from unit.planner.states import FRESH, PLATFORM, STUDENT
 
@@ -178,6 +186,33 @@ def test_somebody_elses_unit_stays_and_our_drop_in_overrides_it() -> None:
     assert "/etc/systemd/system/ollama.service" not in contents
     assert b'ExecStart=\nExecStart="/usr/local/bin/ollama" serve\n' in contents[wanted.layout.drop_in]
     assert wanted.release.differences(state) == []
+
+
+def test_unit_that_we_made_is_ours_whatever_has_been_written_into_it() -> None:
+    unit = FileState(
+        "file", 0o644, "root", "root", content=b"[Service]\nExecStart=/usr/local/bin/ollama serve\n"
+    )
+    path = "/etc/systemd/system/ollama.service"
+    note = FileState("file", 0o644, "root", "root", content=f"absent {path}\n".encode())
+    state = replace(FRESH, files={path: unit, "/var/lib/ollama-fleet/before": note})
+    wanted = plan(state)
+    assert f"file {path}" in {f"{item.kind} {item.name}" for item, _ in wanted.differences(state)}
+    assert not any("is not ours" in line for line in wanted.told)
+
+
+def test_what_is_found_is_told_with_what_becomes_of_it() -> None:
+    found = ServiceState(
+        others=(OtherServer(7, "", ":11434"), OtherServer(8, "llm.service", "")),
+        other_models=(OtherModels("/data/models", 2, 3 << 30),),
+    )
+    foreign = ForeignBinary("/usr/local/bin/ollama", "0.23.0")
+    told = plan(replace(FRESH, service=found, release=ReleaseState(foreign=foreign))).told
+    assert "process 7 runs another Ollama, on port 11434; it is left alone" in told
+    assert any("llm.service runs another Ollama on the same port: it is stopped" in line for line in told)
+    assert any("(0.23.0) is kept as /usr/local/bin/ollama.before-fleet" in line for line in told)
+    assert any(
+        "2 models (3.0 GiB) in /data/models" in line and "models_dir: /data/models" in line for line in told
+    )
 
 
 @pytest.mark.parametrize(

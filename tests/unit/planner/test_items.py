@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ollama_fleet.planner.items.account import WantedAccount
 from ollama_fleet.planner.items.directory import WantedDirectory
 from ollama_fleet.planner.items.release import Archive, WantedRelease
-from ollama_fleet.planner.items.service import WantedService, manager_of
+from ollama_fleet.planner.items.service import WantedService, manager_of, port_of
 from ollama_fleet.planner.items.text_file import WantedFile, WantedLine
 from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.state import (
@@ -19,6 +19,7 @@ from ollama_fleet.planner.state import (
     ForeignBinary,
     HostState,
     InstalledVersion,
+    OtherServer,
     ReleaseState,
     ServiceState,
 )
@@ -242,6 +243,36 @@ def test_systemd_takes_over_from_a_script() -> None:
     )
     assert aspects(wanted.differences(kept)) == ["kept running by"]
     assert wanted.needs_restart(kept)
+
+
+@pytest.mark.parametrize(
+    ("listen", "port"),
+    [
+        ("", 11434),
+        ("0.0.0.0", 11434),
+        (":8080", 8080),
+        ("127.0.0.1:11435", 11435),
+        ("[::]:11436", 11436),
+        ("::1", 11434),
+        ("http://box", 80),
+        ("https://box:1/x", 1),
+    ],
+)
+def test_port_as_ollama_reads_it(listen: str, port: int) -> None:
+    assert port_of(listen) == port
+
+
+def test_units_that_hold_the_port_make_room() -> None:
+    wanted = WantedService(layout=SYSTEM, manager="systemd", environment=ENVIRONMENT, secrets={})
+    ours = str(port_of(ENVIRONMENT["OLLAMA_HOST"]))
+    others = (
+        OtherServer(5, "llm.service", f"0.0.0.0:{ours}"),
+        OtherServer(6, "other.service", "127.0.0.1:9"),
+        OtherServer(7, "", f":{ours}"),
+    )
+    assert wanted.in_the_way(service(others=others)) == ("llm.service",)
+    assert aspects(wanted.differences(service(others=others))) == ["llm.service on its port"]
+    assert wanted.needs_restart(service(others=others))
 
 
 @pytest.mark.parametrize(

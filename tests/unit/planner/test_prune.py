@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ollama_fleet.artifacts.lock import Lock
@@ -123,6 +123,7 @@ def deleted(store: ModelStore, model: ModelName) -> ModelStore:
     return ModelStore(left, sizes)
 
 
+@settings(deadline=None)
 @given(
     bases=st.dictionaries(st.sampled_from(NAMES), manifests, max_size=3),
     others=st.dictionaries(st.sampled_from([*NAMES, "served-0", "served-1:old"]), manifests, max_size=5),

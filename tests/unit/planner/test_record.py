@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ollama_fleet.planner.difference import Difference
@@ -34,6 +34,7 @@ records = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(records, st.sampled_from(["ok", "failed"]), st.none() | st.text(max_size=5000))
 def test_small_and_read_back(record: Record, outcome: str, reason: str | None) -> None:
     over = record.finished(outcome, "2026-11-25T17:44:00Z", reason)  # type: ignore[arg-type]

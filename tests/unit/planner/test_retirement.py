@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ollama_fleet.artifacts.manifest import Manifest
@@ -53,6 +53,7 @@ def known(*lines: str) -> HostState:
     return replace(FRESH, files=files, accounts=accounts, groups=frozenset({"ollama"}))
 
 
+@settings(deadline=None)
 @given(
     models=st.dictionaries(st.sampled_from([*NAMES, "m0", "fleet-import/x:sha256-1"]), manifests, max_size=6),
     declared=st.lists(st.sampled_from(["gemma3", "qwen3:8b", "me/own"]), max_size=2, unique=True),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 
+from ollama_fleet.planner.state import OtherModels, OtherServer
+from ollama_fleet.probe.sections import others
 from ollama_fleet.probe.sections.service import parse
 
 SHOWN = """\
@@ -82,3 +84,14 @@ def test_process_of_a_script_counts_only_without_a_unit() -> None:
     supervised, _ = parse(["", "supervised 99", "environment", "plain A=b"])
     assert (supervised.load, supervised.active, supervised.pid) == ("supervised", "active", 99)
     assert parse([*SHOWN, "supervised 99"])[0].pid == 734
+
+
+def test_other_servers_and_their_models() -> None:
+    lines = [
+        "other 12 unit=llm.service listen=0.0.0.0:11434",
+        "other 13 unit= listen=",
+        "store 3 2048 /data/my models",
+    ]
+    servers, stores = others.parse(lines)
+    assert servers == (OtherServer(12, "llm.service", "0.0.0.0:11434"), OtherServer(13, "", ""))
+    assert stores == (OtherModels("/data/my models", 3, 2 << 20),)

@@ -15,6 +15,7 @@ from ollama_fleet.planner.state import HostState, Platform
 
 Manager = Literal["systemd", "systemd-user", "supervisor"]
 
+DEFAULT_PORT = 11434
 DELETED = " (deleted)"
 """What the kernel adds to the name of a program whose file is gone, or has been replaced by another."""
 
@@ -30,6 +31,16 @@ def manager_of(platform: Platform, layout: Layout) -> Manager:
     if platform.user_manager and (platform.lingering or platform.polkit):
         return "systemd-user"
     return "supervisor"
+
+
+def port_of(listen: str) -> int:
+    """The port that an OLLAMA_HOST stands for, as Ollama reads it."""
+    scheme, separator, rest = listen.strip().strip("'\"").rpartition("://")
+    default = {"http": 80, "https": 443}.get(scheme, DEFAULT_PORT) if separator else DEFAULT_PORT
+    host = rest.partition("/")[0]
+    _, colon, port = host.rpartition("]")[2].rpartition(":")
+    bare_ipv6 = host.count(":") > 1 and "]" not in host
+    return int(port) if colon and port.isdecimal() and not bare_ipv6 else default
 
 
 def _hash(value: str) -> str:
@@ -50,6 +61,14 @@ class WantedService:
     kind: str = "service"
     name: str = "ollama"
 
+    def in_the_way(self, state: HostState) -> tuple[str, ...]:
+        """Units of the system that run another Ollama on our port: they are stopped, and ours takes their place."""
+        if self.manager != "systemd":
+            return ()
+        ours = port_of(self.environment.get("OLLAMA_HOST", ""))
+        units = (other.unit for other in state.service.others if other.unit and port_of(other.listen) == ours)
+        return tuple(dict.fromkeys(units))
+
     def needs_restart(self, state: HostState) -> bool:
         """Whether the process must be started anew: to be enabled at boot, or to linger, changes nothing for it."""
         of_process = {difference.aspect for difference in self.differences(state)} - {"enabled", "lingering"}
@@ -67,6 +86,7 @@ class WantedService:
             found += compare("lingering", True, state.platform.lingering)
             if there.load == "supervised":
                 found.append(Difference("kept running by", "systemd", "a script"))
+        found += [Difference(f"{unit} on its port", "stopped", "running") for unit in self.in_the_way(state)]
         # Where a file differs, that is the drift, and systemd's stale copy follows from it.
         if self.manager != "supervisor" and there.needs_reload and not self.restart_because:
             found.append(Difference("unit", "as on disk", "stale in systemd"))
