@@ -20,6 +20,8 @@ from lab.host import Host
 pytestmark = pytest.mark.lab
 
 ENVIRONMENT = "/etc/ollama-fleet/environment"
+SNAPSHOT = "/var/lib/ollama-fleet/unproven"
+"""The host as it was, its environment among it, for as long as a change has not proven itself."""
 SOAK = pytest.mark.soak
 WRITTEN = (
     pytest.param(["-y", "-v"], marks=SOAK),
@@ -127,7 +129,8 @@ def check_host(watch: Watch, host: Host, wanted: dict[str, str]) -> None:
     for seen in watch.files:
         if seen.where.startswith(JOURNALS):
             continue
-        assert seen.where in {ENVIRONMENT, f"{ENVIRONMENT}.fleet-new"}
+        copied = seen.where.startswith((f"{SNAPSHOT}/files/", f"{SNAPSHOT}.new/files/"))
+        assert copied or seen.where in {ENVIRONMENT, f"{ENVIRONMENT}.fleet-new"}
         assert (seen.mode, seen.owner) == (0o600, 0)
     running = process_environment(host, main_pid(host))
     assert {name: running.get(name) for name in wanted} == wanted

@@ -14,7 +14,7 @@ from ollama_fleet.checks.gate import gate
 from ollama_fleet.deploys.source import Source
 from ollama_fleet.operations import ollama
 from ollama_fleet.operations.context import StepFailed, mark_changed, step
-from ollama_fleet.operations.guard import Guard
+from ollama_fleet.operations.guard import Guard, watched
 from ollama_fleet.operations.readiness import wait_until_ready
 from ollama_fleet.operations.turns import Turns, turns_of
 from ollama_fleet.planner.host_plan import HostPlan
@@ -50,7 +50,7 @@ def rollout(
     turns = turns_of(host.state, order, asked.batch, asked.max_failures)
     turns.expect(spec.name, host.state.inventory.get_host(host.name))
     if not _has_something_to_lose(plan, state):
-        yield from commands
+        yield from watched(commands, lambda well: turns.end(spec.name, well=well))
         return
     yield step(lambda _: turns.take(spec.name), "rollout")
     yield from _guard(spec, plan, turns).over(commands)

@@ -47,9 +47,7 @@ class Guard:
         """Take the snapshot, run the commands, and keep what was before; go back where one of them fails."""
         first = script(*snapshot.take(self.layout, self.manager))
         last = script(*snapshot.settle(self.layout))
-        for command in (first, *commands, last):
-            yield _Guarded(command, self)
-        yield _Guarded(step(lambda _: self.ended(True), "rollout"), self)
+        yield from watched((first, *commands, last), self.ended, self.come_back)
 
     def come_back(self, at: Host) -> None:
         """Make the host as it was, and say so."""
@@ -137,29 +135,42 @@ def run_script(at: Host, lines: Sequence[str]) -> list[str]:
     return output.stdout_lines
 
 
-class _Guarded(FunctionCommand):
-    """A command that brings the host back where it fails."""
+def watched(
+    commands: Iterable[PyinfraCommand],
+    ended: Callable[[bool], None],
+    failed: Callable[[Host], None] = lambda _: None,
+) -> Iterator[PyinfraCommand]:
+    """Run commands and tell how it ended; where one fails, see to the host first."""
+    for command in (*commands, step(lambda _: ended(True), "rollout")):
+        yield _Watched(command, ended, failed)
 
-    def __init__(self, inner: PyinfraCommand, guard: Guard) -> None:
-        super().__init__(_guarded, (), {})
+
+class _Watched(FunctionCommand):
+    """A command that something follows from where it fails."""
+
+    def __init__(
+        self, inner: PyinfraCommand, ended: Callable[[bool], None], failed: Callable[[Host], None]
+    ) -> None:
+        super().__init__(_watched, (), {})
         self.inner = inner
-        self.guard = guard
+        self.ended = ended
+        self.failed = failed
 
     def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> bool:
         """Run the command with the options of the operation, as pyinfra would."""
         try:
             if executed(self.inner, state, host, connector_arguments):
                 return True
-            self.guard.come_back(host)
+            self.failed(host)
         except BaseException:
-            self.guard.ended(False)
+            self.ended(False)
             raise
-        self.guard.ended(False)
+        self.ended(False)
         return False
 
 
-def _guarded() -> None:
-    """What pyinfra shows of a guarded command is this name."""
+def _watched() -> None:
+    """What pyinfra shows of a watched command is this name."""
 
 
 def executed(
@@ -179,5 +190,7 @@ def executed(
         return command.execute(state, host, arguments) is not False
     except (TimeoutError, OSError, SSHException, EOFError) as error:
         reason = (str(error) or type(error).__name__) if is_connected(host) else LOST
-        logger.error(f"{host.print_prefix}rollout: {reason}")
-        return False
+    except Exception as error:  # whatever it is, the host is to go back
+        reason = f"this should not happen, please report it: {type(error).__name__}: {error}"
+    logger.error(f"{host.print_prefix}rollout: {reason}")
+    return False
