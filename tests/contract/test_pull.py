@@ -63,6 +63,25 @@ def test_a_moved_tag_replaces_and_removes(server: Server, published: Registry, w
     assert digest_of(b"be brief") not in server.stored_digests()
 
 
+def test_a_second_name_keeps_what_a_moved_tag_would_remove(
+    server: Server, published: Registry, weights: Path
+) -> None:
+    name, kept = published.name(MODEL), "fleet-kept/base:sha256-0123456789abcdef"
+    server.lines("/api/pull", model=name, insecure=True)
+    first, listed = server.digests(name), server.listed()[name]["digest"]
+    server.http.post("/api/copy", json={"source": name, "destination": kept}).raise_for_status()
+    published.add(MODEL, weights.read_bytes(), system=b"be long")
+    server.lines("/api/pull", model=name, insecure=True)
+    assert first <= server.stored_digests()
+    assert server.listed()[name]["digest"] != listed
+
+    server.http.request("DELETE", "/api/delete", json={"model": name}).raise_for_status()
+    server.http.post("/api/copy", json={"source": kept, "destination": name}).raise_for_status()
+    server.http.request("DELETE", "/api/delete", json={"model": kept}).raise_for_status()
+    assert server.stored_digests() == server.digests(name) == first
+    assert {found: it["digest"] for found, it in server.listed().items()} == {name: listed}
+
+
 def test_https_is_the_only_way_without_insecure(server: Server, published: Registry) -> None:
     lines = server.lines("/api/pull", model=published.name(MODEL))
     url = f"https://{published.host}/v2/library/tiny/manifests/1b"

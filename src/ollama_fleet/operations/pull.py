@@ -19,6 +19,7 @@ from pyinfra.api.host import Host
 from ollama_fleet.api.client import Ollama, Progress
 from ollama_fleet.api.errors import ApiError, Refused
 from ollama_fleet.api.listed import by_name
+from ollama_fleet.artifacts.manifest import Manifest, ManifestError
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.operations.context import StepFailed
 from ollama_fleet.planner.items.model import WantedBase
@@ -42,17 +43,16 @@ def pull_locked(server: Ollama, at: Host, base: WantedBase, models_dir: str, tol
         ApiError: the pull failed; the next one goes on with it.
     """
     with _undone_on_failure(server, base):
-        seen: set[str] = set()
-        if not _pull(server, base, seen, told):
+        if not _pull(server, base, told):
             # What an earlier pull left behind was bad, such as on a disk that was full.
             _remove_bad_blobs(at, base, models_dir)
-            if not _pull(server, base, seen, told):
+            if not _pull(server, base, told):
                 _remove_bad_blobs(at, base, models_dir)
                 raise StepFailed(f"{base.name} came with a digest mismatch twice: is the registry in order?")
         digest = _digest_of(server, base.model)
-        # Servers before 0.19 write a pulled manifest anew, with another digest and the same layers.
-        wrong = digest != base.digest if _keeps_manifests(server.version()) else seen != base.content
-        if wrong:
+        if digest != base.digest and (
+            _keeps_manifests(server.version()) or _stored_content(at, base, models_dir) != base.content
+        ):
             raise _moved(base, f"came with digest {digest}")
 
 
@@ -70,9 +70,8 @@ def _undone_on_failure(server: Ollama, base: WantedBase) -> Generator[None, None
     except BaseException:
         # Where the server is gone too, the second name stays, and the next pull finds it.
         with suppress(ApiError):
-            server.delete(
-                base.model.short
-            )  # with the layers that only it needs; a copy over it would leave them
+            # With the layers that only it needs; a copy over it would leave them behind.
+            server.delete(base.model.short)
             if had:
                 server.copy(kept.short, base.model.short)
                 server.delete(kept.short)
@@ -80,15 +79,14 @@ def _undone_on_failure(server: Ollama, base: WantedBase) -> Generator[None, None
     server.delete(kept.short)
 
 
-def _pull(server: Ollama, base: WantedBase, seen: set[str], told: Told) -> bool:
+def _pull(server: Ollama, base: WantedBase, told: Told) -> bool:
     """Pull once; False where a blob turned out to be bad."""
 
     def watched(progress: Progress) -> None:
         digest = progress.digest
-        if digest is not None and _DIGEST.fullmatch(digest):
-            seen.add(digest)
-            if digest not in base.content and progress.total - progress.completed > WORTH_STOPPING:
-                raise _moved(base, f"comes with a layer that is not locked, {digest}")
+        foreign = digest is not None and _DIGEST.fullmatch(digest) and digest not in base.content
+        if foreign and progress.total - progress.completed > WORTH_STOPPING:
+            raise _moved(base, f"comes with a layer that is not locked, {digest}")
         told(progress)
 
     try:
@@ -123,6 +121,17 @@ def _remove_bad_blobs(at: Host, base: WantedBase, models_dir: str) -> None:
     at.run_shell_command(StringCommand(command), _sudo=bool(at.data.get("_sudo")))
 
 
+def _stored_content(at: Host, base: WantedBase, models_dir: str) -> frozenset[str]:
+    """What the manifest on the host stands for, however the server has written it."""
+    path = f"{models_dir}/manifests/{base.model.manifest_path}"
+    read, output = at.run_shell_command(StringCommand(f"cat {quote(path)}"), _sudo=bool(at.data.get("_sudo")))
+    try:
+        return frozenset(Manifest.parse(output.stdout.encode()).blobs) if read else frozenset()
+    except ManifestError:
+        return frozenset()
+
+
 def _keeps_manifests(version: str) -> bool:
+    """Whether a server stores a manifest's bytes as they came; those before 0.19 write it anew."""
     parts = version.split("-", maxsplit=1)[0].split(".")
     return [int(part) for part in parts if part.isdigit()][:2] >= [0, 19] or version.startswith("0.0.0")
