@@ -109,19 +109,21 @@ def _of_this_start(lines: list[str]) -> tuple[str, ...]:
 
 
 def _journal(layout: Layout, since: str | None) -> str:
-    user = "--user " if layout.scope == "user" else ""
-    read = f"timeout 30 journalctl {user}--quiet --no-pager --output=cat --unit=ollama.service"
-    show = f"systemctl {user}show --value ollama.service"
+    system = layout.scope == "system"
+    # Not `--user`, which looks into the account's own journal alone; many hosts keep but one for all.
+    unit = "--unit" if system else "--user-unit"
+    read = f"timeout 30 journalctl --quiet --no-pager --output=cat {unit}=ollama.service"
+    show = f"systemctl {'' if system else '--user '}show --value ollama.service"
     if since:
         which = f"--after-cursor={quote(since)}"
-    elif layout.scope == "system":
+    elif system:
         # Without the log of an earlier start, which had other settings and perhaps other devices.
         which = '_SYSTEMD_INVOCATION_ID="$(' + f"{show} --property=InvocationID" + ')"'
     else:
         # An account's units all run under one invocation, that of its manager.
         which = '--since="$(' + f"{show} --property=ExecMainStartTimestamp" + ')"'
     return f"""
-{"" if layout.scope == "user" else "journalctl --sync 2>/dev/null"}
+{"journalctl --sync 2>/dev/null" if system else ""}
 mark=$({read} --lines=1 --show-cursor 2>/dev/null | sed -n 's/^-- cursor: //p')
 if [ -n "$mark" ]; then
   echo "mark $mark"

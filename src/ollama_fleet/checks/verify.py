@@ -23,6 +23,7 @@ from ollama_fleet.operations.context import StepFailed, just_loaded
 from ollama_fleet.operations.readiness import wait_until_ready
 from ollama_fleet.planner.host_plan import HostPlan
 from ollama_fleet.planner.items.prune import KIND as PRUNE
+from ollama_fleet.planner.layout import Scope
 from ollama_fleet.planner.state import HostState
 
 
@@ -61,7 +62,7 @@ def verify(
                 seen = observe(at, plan.layout, state)
                 start = parse_start(seen.log or ())
                 found += [Failure("environment", text) for text in _environment(plan, state, start)]
-                remarks += _remarks(seen, start)
+                remarks += _remarks(seen, start, plan.layout.scope)
                 problems: list[str] = []
                 with as_before(server, seen.now, problems, timeout) as residents:
                     trial = Trial(at, server, plan, state, residents, start, timeout)
@@ -152,9 +153,10 @@ def _environment(plan: HostPlan, state: HostState, start: ServerStart) -> list[s
     return not_understood(start.config or {}, given)
 
 
-def _remarks(seen: Observation, start: ServerStart) -> Iterator[str]:
+def _remarks(seen: Observation, start: ServerStart, scope: Scope) -> Iterator[str]:
     if seen.log is None:
-        yield "the server's log cannot be read there"
+        hint = "; the group systemd-journal may read it" if scope == "user" else ""
+        yield f"the server's log cannot be read there{hint}"
     elif start.config is None:
         yield "the server's start is no longer in its log, so what it made of its environment is not known"
     if seen.device_error:
