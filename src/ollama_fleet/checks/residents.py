@@ -6,26 +6,22 @@ outright or cut off can put nothing back; what it had loaded then leaves by itse
 
 from __future__ import annotations
 
-import atexit
 import re
-import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from types import FrameType
 
 from pyinfra import logger
 
 from ollama_fleet.api.client import STALL_TIMEOUT, LoadedModel, Ollama
 from ollama_fleet.api.errors import ApiError, Unreachable
+from ollama_fleet.checks.interruption import told_of_interruptions
 
 STAY = "5m"
 """How long a model that a check loads stays, were nobody to take it out again."""
 _FRACTION = re.compile(r"\.(\d{1,6})\d*")
-_PENDING: list[Callable[[], None]] = []
 
 
 class Residents:
@@ -110,46 +106,14 @@ def as_before(
     Raises ApiError where what is in memory cannot even be read.
     """
     residents = Residents(server, now, timeout)
-    done = False
-
-    def finish() -> None:
-        nonlocal done
-        if not done:
-            done = True
-            problems.extend(residents.put_back())
-
-    # pyinfra ends a run at Ctrl-C without letting the work of its hosts come to an end.
-    _PENDING.append(finish)
-    _end_in_order()
-    try:
-        yield residents
-    except BaseException:
-        finish()
-        for problem in problems:
-            logger.error(problem)  # nobody else will tell
-        raise
-    finally:
-        finish()
-        _PENDING.remove(finish)
-
-
-@atexit.register
-def _finish_all() -> None:
-    for finish in list(_PENDING):
-        finish()
-
-
-def _end_in_order() -> None:
-    """Let SIGTERM and SIGHUP end the process as an exit does, where they would end it on the spot."""
-
-    def leave(number: int, _: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    # Elsewhere than in the main thread nobody can.
-    with suppress(ValueError):
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is signal.SIG_DFL:
-                signal.signal(number, leave)
+    with told_of_interruptions():
+        try:
+            yield residents
+        except BaseException:
+            for problem in residents.put_back():
+                logger.error(problem)  # nobody else will tell
+            raise
+        problems.extend(residents.put_back())
 
 
 def _names(server: Ollama) -> dict[str, LoadedModel] | None:
