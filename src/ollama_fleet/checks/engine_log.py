@@ -26,7 +26,8 @@ HOST = "host"
 
 KEPT = (
     "starting |offload|buffer size|model weights|kv cache|compute graph|overflowing|server config|"
-    "inference compute| started in |KV_CACHE|level=WARN|level=ERROR"
+    "inference compute| started in |KV_CACHE|level=WARN|level=ERROR|"
+    "out of memory|failed to allocate|unable to allocate|allocating "
 )
 """What a line must contain to matter here, as an extended regular expression for grep."""
 

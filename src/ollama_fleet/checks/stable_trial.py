@@ -14,7 +14,7 @@ from ollama_fleet.api.client import Ollama
 from ollama_fleet.api.errors import Refused, Unreachable
 from ollama_fleet.api.inference import Answer, ask
 from ollama_fleet.api.listed import by_name
-from ollama_fleet.api.out_of_memory import Running, explained, out_of_memory
+from ollama_fleet.api.out_of_memory import Running, When, explained, out_of_memory
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.checks.engine_log import EngineLoad, last_load
 from ollama_fleet.checks.filling import SPARE, VARIED, Gauge, gauge, words
@@ -101,9 +101,9 @@ class Bench:
             held=not trial.reason,
             reason=trial.reason,
             taken=trial.taken,
-            tokens_per_second=_rate(trial.short),
-            full_tokens_per_second=_rate(trial.full),
-            prompt_tokens_per_second=trial.full.prompt_tokens_per_second if trial.full else None,
+            tokens_per_second=_rounded(trial.short.tokens_per_second if trial.short else None),
+            full_tokens_per_second=_rounded(trial.full.tokens_per_second if trial.full else None),
+            prompt_tokens_per_second=_rounded(trial.full.prompt_tokens_per_second if trial.full else None),
             seconds=round(time.monotonic() - begun, 1),
         )
         return step, trial.log
@@ -134,14 +134,15 @@ class _Trial:
     short: Answer | None = None
     full: Answer | None = None
     log: EngineLoad | None = None
+    mark: str | None = None
 
     def go(self) -> None:
         bench, name = self.bench, self.bench.model.short
-        mark = bench.observe(None).mark or None
+        self.mark = bench.observe(None).mark or None
         bench.residents.touch(name)
         bench.server.load(name, STAY, options=self.options, timeout=bench.left)
         self.loaded = True
-        seen = bench.observe(mark)
+        seen = bench.observe(self.mark)
         if bench.blob is not None and seen.log is not None:
             self.log = last_load(seen.log, bench.blob)
         self._measure(seen)
@@ -163,8 +164,12 @@ class _Trial:
                 return
 
     def failed(self, words_: str) -> None:
-        """Note why the engine gave up."""
-        found = out_of_memory(words_, "late" if self.loaded else "load")
+        """Note why the engine gave up; its log says more than the API, up to 0.24 by far."""
+        when: When = "late" if self.loaded else "load"
+        found = out_of_memory(words_, when)
+        if found is None or found.term is None or not found.certain:
+            lines = self.bench.observe(self.mark).log or ()
+            found = out_of_memory("\n".join(lines), when) or found
         if found is None:
             self.reason = words_
             return
@@ -232,6 +237,5 @@ def used_by_device(seen: Observation) -> tuple[int, ...] | None:
     return tuple(found) if found and len(found) == len(seen.devices) else None
 
 
-def _rate(answer: Answer | None) -> float | None:
-    rate = None if answer is None else answer.tokens_per_second
+def _rounded(rate: float | None) -> float | None:
     return None if rate is None else round(rate, 2)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ollama_fleet.cli.options import json_option
+from ollama_fleet.cli.options import hosts_argument, json_option
 from ollama_fleet.deploys.source import fleet_path, load_source
 
 
@@ -23,7 +23,7 @@ def _numbers(least: int, most: int) -> Callable[[click.Context, click.Parameter,
 
 
 @click.command("bench")
-@click.argument("hosts", nargs=-1)
+@hosts_argument
 @click.option("--model", "models", multiple=True, help="Only this one; may be given several times.")
 @click.option(
     "--repeat",

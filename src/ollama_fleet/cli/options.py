@@ -23,7 +23,7 @@ fleet_argument = click.argument(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
-def _names(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
+def complete_names(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
     """Hosts and groups that begin so, for a shell; none where the fleet cannot be read."""
     try:
         fleet = load_fleet(fleet_path(Path()))
@@ -33,10 +33,10 @@ def _names(_: click.Context, __: click.Parameter, begun: str) -> list[Completion
     return [CompletionItem(name) for name in names if name.startswith(begun)]
 
 
-hosts_argument = click.argument("hosts", nargs=-1, shell_complete=_names)
+hosts_argument = click.argument("hosts", nargs=-1, shell_complete=complete_names)
 """HOSTS: names of hosts or groups; all hosts where none is given."""
 
 host_option = click.option(
-    "--host", "hosts", multiple=True, shell_complete=_names, help="A host or group; all by default."
+    "--host", "hosts", multiple=True, shell_complete=complete_names, help="A host or group; all by default."
 )
 """The same for a command whose argument is something else."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ollama_fleet.cli.options import json_option
+from ollama_fleet.cli.options import complete_names, json_option
 from ollama_fleet.deploys.source import fleet_path, load_source
 from ollama_fleet.spec.edit import CannotEdit, patch
 from ollama_fleet.spec.errors import SpecErrors, Wrong
@@ -29,7 +29,7 @@ def _bytes(_: click.Context, __: click.Parameter, value: str) -> int:
 
 
 @click.command("tune")
-@click.argument("host")
+@click.argument("host", shell_complete=complete_names)
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @click.option("--context", is_flag=True, help="Find the largest num_ctx as well.")
 @click.option("--write", is_flag=True, help="Write what was found into fleet.yaml.")
