@@ -258,7 +258,8 @@ def _local(path: Path, expected: str | None) -> ArchiveLock:
     try:
         digest, size = sha256_of_file(path)
     except OSError as error:
-        raise ReleaseError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
+        kind = NotThere if isinstance(error, FileNotFoundError) else ReleaseError
+        raise kind(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
     actual = hex_of(digest)
     if expected is not None and actual != expected:
         raise ReleaseError(f"{path}: its sha256 is {actual}, {CHECKSUMS} beside it says {expected}")

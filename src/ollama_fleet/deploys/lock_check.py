@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from ollama_fleet.artifacts.http_source import HttpOptions
 from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.artifacts.lock_changes import Kind, locked_things
 from ollama_fleet.artifacts.lock_entries import ArchiveLock, FileLock
@@ -26,6 +27,8 @@ from ollama_fleet.spec.names import is_file_base
 State = Literal["locked", "missing", "unneeded", "stale", "moved", "unchecked"]
 STALE: frozenset[State] = frozenset({"missing", "unneeded", "stale"})
 """States of a lock that is not what `ollama-fleet lock` would leave."""
+ASKING = HttpOptions(timeout=10, retries=0)
+"""A check is run often, and what does not answer is only told: so nobody is waited for long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +107,13 @@ def _key(base: str) -> tuple[Kind, str]:
 def _against_upstream(fleet: Fleet, lock: Lock, good: dict[tuple[Kind, str], Finding]) -> Iterator[Finding]:
     sources = needs_of(fleet, Lock()).sources
     for version, release in lock.releases.items():
-        targets = [target for target in release.archives if ("release", f"{version} {target}") in good]
-        for target in targets:
-            yield _archive(version, target, sources[version], release.archives[target])
+        archives = {
+            target: archive
+            for target, archive in release.archives.items()
+            if ("release", f"{version} {target}") in good
+        }
+        if archives:
+            yield from _release(version, archives, sources[version])
     for kind, name in good:
         if kind == "model":
             yield _model(fleet, name, lock.models[name].digest)
@@ -114,19 +121,27 @@ def _against_upstream(fleet: Fleet, lock: Lock, good: dict[tuple[Kind, str], Fin
             yield _file(fleet, name, lock.files[name])
 
 
-def _archive(version: str, target: str, source: str, locked: ArchiveLock) -> Finding:
-    name, digest = f"{version} {target}", f"sha256:{locked.sha256}"
+def _release(version: str, archives: Mapping[str, ArchiveLock], source: str) -> Iterator[Finding]:
     try:
-        archive = resolve_release(version, [target], source=source_of(source)).archives[target]
+        found = resolve_release(version, archives, source=source_of(source), options=ASKING).archives
     except LockingError as error:
-        return _unanswered("release", name, digest, error)
-    return _compared("release", name, digest, f"sha256:{archive.sha256}")
+        if error.gone and len(archives) > 1:  # perhaps not all of them
+            for target, archive in archives.items():
+                yield from _release(version, {target: archive}, source)
+            return
+        for target, archive in archives.items():
+            yield _unanswered("release", f"{version} {target}", f"sha256:{archive.sha256}", error)
+        return
+    for target, archive in archives.items():
+        digests = f"sha256:{archive.sha256}", f"sha256:{found[target].sha256}"
+        yield _compared("release", f"{version} {target}", *digests)
 
 
 def _model(fleet: Fleet, name: str, digest: str) -> Finding:
     parsed = ModelName.parse(name)
+    options = replace(ASKING, insecure=options_of(fleet, parsed).insecure)
     try:
-        return _compared("model", name, digest, manifest_digest(parsed, options_of(fleet, parsed)))
+        return _compared("model", name, digest, manifest_digest(parsed, options))
     except LockingError as error:
         return _unanswered("model", name, digest, error)
 

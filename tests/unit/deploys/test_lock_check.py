@@ -88,7 +88,18 @@ def test_what_upstream_does_not_have_any_more_has_moved_too(
     assert odd(findings) == {f"model {tiny(registry, 'q8_0')}": "moved", "file ./mine.gguf": "moved"}
 
 
-@pytest.mark.parametrize("status", [403, 401])
+def test_one_archive_that_has_gone_does_not_hide_the_others(fleet: Fleet, lock: Lock, tmp_path: Path) -> None:
+    (tmp_path / "releases/ollama-linux-arm64.tar.zst").unlink()
+    (tmp_path / "releases/ollama-linux-amd64.tar.zst").write_bytes(b"rebuilt")
+
+    found = {it.name: it for it in check_lock(fleet, lock, offline=False)}
+    assert found["0.32.15 linux-amd64"].found == f"sha256:{hashlib.sha256(b'rebuilt').hexdigest()}"
+    gone = found["0.32.15 linux-arm64"]
+    assert (gone.state, gone.found) == ("moved", None)
+    assert "no such file" in gone.reason
+
+
+@pytest.mark.parametrize("status", [403, 401, 500])
 def test_what_cannot_be_asked_is_only_told(status: int, fleet: Fleet, lock: Lock, registry: Registry) -> None:
     registry.server.routes["/v2/library/tiny/manifests/q8_0"] = Reply(status)
 
