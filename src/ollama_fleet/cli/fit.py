@@ -13,10 +13,11 @@ from ollama_fleet.artifacts.http_source import FetchError
 from ollama_fleet.artifacts.manifest import ManifestError
 from ollama_fleet.artifacts.model_facts import ModelFacts
 from ollama_fleet.artifacts.names import ModelName, ModelNameError
-from ollama_fleet.cli.gpus import budgets, gpu_options
+from ollama_fleet.cli.gpus import budgets, gpu_options, host_bandwidth, host_memory, host_options
 from ollama_fleet.cli.options import json_option
 from ollama_fleet.outputs.console import console
 from ollama_fleet.outputs.estimates import estimate_table, headline, speed_words
+from ollama_fleet.outputs.proposal import RELEASE
 from ollama_fleet.planner.memory import Estimate, FitOptions, GpuBudget, fit
 from ollama_fleet.planner.memory.options import KV_BLOCKS
 from ollama_fleet.planner.speed import token_rate
@@ -25,6 +26,7 @@ from ollama_fleet.planner.speed import token_rate
 @click.command("fit")
 @click.argument("model")
 @gpu_options
+@host_options
 @click.option("--num-ctx", type=click.IntRange(min=1), default=4096, show_default=True, help="Tokens.")
 @click.option("--kv-cache-type", type=click.Choice(list(KV_BLOCKS)), default="f16", show_default=True)
 @click.option(
@@ -41,6 +43,8 @@ def command(
     model: str,
     gpu: tuple[str, ...],
     vram: tuple[str, ...],
+    ram: str | None,
+    cpu: str | None,
     num_ctx: int,
     kv_cache_type: str,
     flash_attention: str | None,
@@ -57,7 +61,7 @@ def command(
     Example: ollama-fleet fit deepseek-r1:32b --gpu rtx-4090 --num-ctx 8192 --kv-cache-type q8_0
     """
     facts = _facts(model)
-    machine = budgets(gpu, vram)
+    machine, bandwidth = budgets(gpu, vram), host_bandwidth(cpu)
     kv_type = next(known for known in KV_BLOCKS if known == kv_cache_type)
     try:
         options = FitOptions(
@@ -70,24 +74,28 @@ def command(
             flash_attention=None if flash_attention is None else flash_attention == "on",
             release=release,
         )
-        estimate = fit(facts, machine, options)
+        estimate = fit(facts, machine, options, host_free=host_memory(ram))
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(json.dumps({"version": 1, **estimate.to_dict()}, indent=2, ensure_ascii=False))
     else:
-        _print(facts, machine, estimate)
+        _print(facts, machine, estimate, bandwidth)
+        if release is None:
+            click.echo(
+                f"No release was named, so whatever needs more is charged; --release {RELEASE} may take less."
+            )
     if not estimate.fits:
         raise click.exceptions.Exit(1)
 
 
-def _print(facts: ModelFacts, machine: tuple[GpuBudget, ...], estimate: Estimate) -> None:
+def _print(facts: ModelFacts, machine: tuple[GpuBudget, ...], estimate: Estimate, bandwidth: int) -> None:
     out = console()
     out.print(headline(estimate), soft_wrap=True)
     out.print(estimate_table(estimate))
     for reason in estimate.reasons:
         out.print(reason, soft_wrap=True)
-    if words := speed_words(token_rate(facts, estimate, machine, 0)):
+    if words := speed_words(token_rate(facts, estimate, machine, bandwidth)):
         out.print(f"{words} expected", soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""`--gpu` and `--vram`: the machine that a question is about."""
+"""`--gpu`, `--vram`, `--ram` and `--cpu`: the machine that a question is about."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from typing import Any
 import click
 
 from ollama_fleet.hardware.catalogue import catalogue, nearest
+from ollama_fleet.hardware.cpu import memory_bus
 from ollama_fleet.hardware.device import Device
 from ollama_fleet.planner.memory import GpuBudget, budget_of_size, budgets_of
 from ollama_fleet.spec.errors import Wrong
 from ollama_fleet.spec.values import parse_size
+
+SYSTEM_USE = 2 << 30
+"""Of a machine's memory, what the system and its services keep."""
 
 
 def gpu_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,9 +42,39 @@ def budgets(gpus: tuple[str, ...], sizes: tuple[str, ...]) -> tuple[GpuBudget, .
     return (*declared, *(_plain(size) for size in sizes))
 
 
+def host_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--ram SIZE` and `--cpu NAME`, for what stays in host memory."""
+    function = click.option(
+        "--cpu", metavar="NAME", help="The CPU, such as 'EPYC 9755', for the speed of what it runs."
+    )(function)
+    return click.option(
+        "--ram", metavar="SIZE", help="Memory of the machine, such as 64GiB, for what stays on the CPU."
+    )(function)
+
+
+def host_memory(ram: str | None) -> int | None:
+    """Bytes of host memory that a model may have; None where nobody said. Raises click.ClickException."""
+    return None if ram is None else max(_size("--ram", ram) - SYSTEM_USE, 0)
+
+
+def host_bandwidth(cpu: str | None) -> int:
+    """Peak bandwidth of one socket's memory, bytes per second; 0 where nobody said. Raises click.ClickException."""
+    if cpu is None:
+        return 0
+    bus = memory_bus(cpu)
+    if bus is None:
+        raise click.ClickException(
+            f"the memory of {cpu!r} is not known; write the name as /proc/cpuinfo has it"
+        )
+    return int(bus.bandwidth_gb_s * 1e9)
+
+
 def _plain(size: str) -> GpuBudget:
+    return budget_of_size(_size("--vram", size))
+
+
+def _size(option: str, text: str) -> int:
     try:
-        total = parse_size(size)
+        return parse_size(text)
     except Wrong as wrong:
-        raise click.ClickException(f"--vram {size}: {wrong.message}; {wrong.hint}") from wrong
-    return budget_of_size(total)
+        raise click.ClickException(f"{option} {text}: {wrong.message}; {wrong.hint}") from wrong

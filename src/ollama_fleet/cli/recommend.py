@@ -9,10 +9,11 @@ import click
 from rich.table import Table
 
 from ollama_fleet.artifacts.families import UnknownFamily, family
-from ollama_fleet.cli.gpus import budgets, gpu_options
+from ollama_fleet.cli.gpus import budgets, gpu_options, host_bandwidth, host_memory, host_options
 from ollama_fleet.cli.options import json_option
 from ollama_fleet.outputs.console import console
 from ollama_fleet.outputs.estimates import speed_words
+from ollama_fleet.outputs.proposal import RELEASE
 from ollama_fleet.outputs.sizes import gib
 from ollama_fleet.planner.choice import Choice, Preferences
 from ollama_fleet.planner.recommendation import recommend
@@ -20,6 +21,7 @@ from ollama_fleet.planner.recommendation import recommend
 
 @click.command("recommend")
 @gpu_options
+@host_options
 @click.option(
     "--family", "family_name", default="deepseek-r1", show_default=True, help="Models to choose among."
 )
@@ -27,13 +29,17 @@ from ollama_fleet.planner.recommendation import recommend
 @click.option(
     "--num-ctx-min", type=click.IntRange(min=1), default=4096, show_default=True, help="Least to take."
 )
+@click.option("--release", default=RELEASE, show_default=True, help="Version of Ollama that is to run it.")
 @json_option
 def command(
     gpu: tuple[str, ...],
     vram: tuple[str, ...],
+    ram: str | None,
+    cpu: str | None,
     family_name: str,
     num_ctx: int,
     num_ctx_min: int,
+    release: str,
     as_json: bool,
 ) -> None:
     """Say which sizes of a family run wholly on a machine's GPUs, the largest first, and what a larger one lacks.
@@ -41,9 +47,15 @@ def command(
     Example: ollama-fleet recommend --gpu rtx-4090
     """
     try:
-        preferences = Preferences(num_ctx=num_ctx, num_ctx_floor=min(num_ctx_min, num_ctx))
-        found = recommend(budgets(gpu, vram), family(family_name), preferences)
-    except UnknownFamily as error:
+        preferences = Preferences(num_ctx=num_ctx, num_ctx_floor=min(num_ctx_min, num_ctx), release=release)
+        found = recommend(
+            budgets(gpu, vram),
+            family(family_name),
+            preferences,
+            host_free=host_memory(ram),
+            host_bandwidth=host_bandwidth(cpu),
+        )
+    except (UnknownFamily, ValueError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
         document = {"version": 1, "choices": [_plain(choice) for choice in found]}

@@ -83,6 +83,8 @@ def token_rate(
         if not host_bandwidth:
             return None
         host = (HOST_EFFICIENCY * LEAST, HOST_EFFICIENCY, HOST_EFFICIENCY * MOST)
+        if facts.experts:
+            host = _mixture()
         _add(seconds, host, on_host * active_share + estimate.host.kv * read_share, host_bandwidth)
     fixed = 0.0 if facts.experts else LAYER_SECONDS * facts.block_count
     slow, expected, fast = (1 / (time + fixed) for time in seconds)
@@ -104,10 +106,14 @@ def _active_layer_bytes(facts: ModelFacts) -> int:
 
 def _efficiencies(facts: ModelFacts, gpu: GpuBudget) -> tuple[float, float, float]:
     if facts.experts:
-        least, most = MIXTURE_EFFICIENCY
-        return least, (least * most) ** 0.5, most
+        return _mixture()
     expected = UNIFIED_EFFICIENCY if gpu.unified else DENSE_EFFICIENCY
     return expected * LEAST, expected, expected * MOST
+
+
+def _mixture() -> tuple[float, float, float]:
+    least, most = MIXTURE_EFFICIENCY
+    return least, (least * most) ** 0.5, most
 
 
 def _add(seconds: list[float], efficiencies: tuple[float, float, float], size: float, bandwidth: int) -> None:

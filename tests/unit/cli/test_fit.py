@@ -197,3 +197,36 @@ def test_a_file_may_call_itself_what_it_likes(title: str, tmp_path: Path) -> Non
     if title.isprintable():
         assert headline.startswith(f"{title}: fits")
     assert headline.isprintable()
+
+
+def test_host_memory_that_nobody_named_is_told_and_named_is_held_against(tmp_path: Path) -> None:
+    unknown = document("fit", "deepseek-r1:671b", cwd=tmp_path)
+    assert unknown["fits"]
+    assert "387633 MiB of host memory are needed; whether they are there is not known" in unknown["reasons"]
+
+    small = run("fit", "deepseek-r1:671b", "--ram", "64GiB", cwd=tmp_path)
+    assert small.returncode == 1
+    assert "the host lacks 324145 MiB" in small.stdout
+
+    large = run("fit", "deepseek-r1:671b", "--ram", "768GiB", "--cpu", "AMD EPYC 9755", cwd=tmp_path)
+    assert large.returncode == 0
+    assert "tokens/s expected" in large.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--ram", "64 apples"), "--ram 64 apples: "),
+        (("--cpu", "abacus"), "the memory of 'abacus' is not known"),
+    ],
+)
+def test_host_that_makes_no_sense(options: tuple[str, str], says: str, tmp_path: Path) -> None:
+    assert says in refused("fit", "deepseek-r1:7b", *options, cwd=tmp_path)
+
+
+def test_a_release_that_nobody_named_is_told(tmp_path: Path) -> None:
+    plain = run("fit", "deepseek-r1:7b", "--gpu", "rtx-4090", cwd=tmp_path).stdout
+    named = run("fit", "deepseek-r1:7b", "--gpu", "rtx-4090", "--release", "0.24.0", cwd=tmp_path).stdout
+
+    assert "No release was named" in plain
+    assert "No release was named" not in named

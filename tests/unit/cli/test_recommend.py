@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from ollama_fleet.cli.recommend import command
+from ollama_fleet.outputs.proposal import RELEASE
 from unit.cli.command import document, refused, run
 
 
@@ -50,7 +54,7 @@ def test_every_choice_fits_and_the_first_is_the_largest(machine: list[str], tmp_
 def test_what_is_recommended_fits_when_it_is_asked_for(tmp_path: Path) -> None:
     for choice in document("recommend", "--gpu", "rtx-4060-ti-16gb", cwd=tmp_path)["choices"]:
         options = ["--num-ctx", str(choice["num_ctx"]), "--kv-cache-type", choice["kv_cache_type"]]
-        options += ["--num-gpu", str(choice["num_gpu"]), "--num-batch", "512"]
+        options += ["--num-gpu", str(choice["num_gpu"]), "--num-batch", "512", "--release", RELEASE]
         fit = document("fit", choice["model"], "--gpu", "rtx-4060-ti-16gb", *options, cwd=tmp_path)
         assert fit == {"version": 1, **choice["estimate"]}
 
@@ -73,3 +77,49 @@ def test_a_context_that_is_wanted_is_kept_above_the_least(tmp_path: Path) -> Non
 )
 def test_mistakes_are_one_line(arguments: list[str], says: str, tmp_path: Path) -> None:
     assert says in refused("recommend", *arguments, cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("gib", "size"),
+    [
+        (["8GiB"], "7b"),
+        (["10GiB"], "14b"),
+        (["11GiB"], "14b"),
+        (["12GiB"], "14b"),
+        (["16GiB"], "14b"),
+        (["22GiB"], "32b"),
+        (["24GiB"], "32b"),
+        (["32GiB"], "32b"),
+        (["48GiB"], "70b"),
+        (["80GiB"], "70b"),
+        (["24GiB", "24GiB"], "70b"),
+    ],
+    ids=str,
+)
+def test_the_tutorials_table_as_it_is_typed(gib: list[str], size: str) -> None:
+    vram = [word for one in gib for word in ("--vram", one)]
+    first = json.loads(CliRunner().invoke(command, [*vram, "--json"]).stdout)["choices"][0]
+
+    assert size in first["model"].casefold()
+    assert first["estimate"]["layers"]["offloaded"] == first["estimate"]["layers"]["total"]
+
+
+def test_the_three_bit_32b_of_the_tutorial_does_not_fit_16_gib_beside_a_desktop(tmp_path: Path) -> None:
+    """The tutorial tries it; the table says 14B, so what is missing has to be said, by both commands."""
+    found = document("recommend", "--vram", "16GiB", cwd=tmp_path)["choices"][0]
+    assert "32b" in found["rejected"]
+    assert "MiB on GPU with 16 GiB, where weights takes most" in found["rejected"]
+
+    model = "hf.co/bartowski/DeepSeek-R1-Distill-Qwen-32B-GGUF:IQ3_M"
+    options = ("--vram", "16GiB", "--num-gpu", "65", "--release", "0.32.15")
+    asked = run("fit", model, *options, cwd=tmp_path)
+    assert asked.returncode == 1
+    assert "GPU with 16 GiB lacks" in asked.stdout
+
+
+def test_another_release_may_recommend_less(tmp_path: Path) -> None:
+    old = document("recommend", "--vram", "10GiB", "--release", "0.9.6", cwd=tmp_path)["choices"][0]
+    new = document("recommend", "--vram", "10GiB", cwd=tmp_path)["choices"][0]
+
+    assert old["estimate"]["devices"][0]["weights"] < new["estimate"]["devices"][0]["weights"]
+    assert "is no version" in refused("recommend", "--release", "newest", cwd=tmp_path)

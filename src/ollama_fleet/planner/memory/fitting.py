@@ -226,6 +226,13 @@ class _Case:
         buffer = host_compute(graph, parts)
         host = HostMemory(own, host_kv, buffer, own + host_kv + buffer, self.host_free)
         unfit = _short(devices, host, self.gpus)
+        worked_on_host = experts > 0 or any(part.device == HOST and part.last > part.first for part in parts)
+        if worked_on_host and self.host_free is None:
+            unknown = [
+                f"{mebibytes(host.total)} MiB of host memory are needed; whether they are there is not known"
+            ]
+        else:
+            unknown = []
         return Estimate(
             model=facts.name or facts.architecture,
             devices=tuple(devices),
@@ -234,7 +241,7 @@ class _Case:
             layers_offloaded=min(num_gpu, layers) if offloaded else 0,
             fits=not unfit,
             confidence=_confidence(facts, graph),
-            reasons=(*self.told, *unfit),
+            reasons=(*self.told, *unknown, *unfit),
             num_ctx=self.options.num_ctx,
             num_batch=self.context.batch,
             flash_attention=self.flash,
