@@ -27,6 +27,7 @@ from ollama_fleet.planner.memory import Estimate
 TURNS = 3
 ANSWER = 32
 """Tokens of an answer to a full context."""
+SERVER_BUSY = 503
 SETTLED_AFTER = 10.0
 SETTLING = 0.3
 
@@ -85,7 +86,7 @@ class Bench:
         try:
             trial.go()
         except Refused as error:
-            if error.status is not None and error.status < 500:
+            if error.status is not None and (error.status < 500 or error.status == SERVER_BUSY):
                 raise
             trial.failed(str(error))
         except Unreachable:
