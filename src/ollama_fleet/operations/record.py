@@ -63,7 +63,7 @@ def record(
         host.noop("nothing to record")
         return
     mark_changed(host)
-    yield script(*_note_before(layout, state), *_write(pending.record, layout))
+    yield script(*note_before(layout, state), write_record(pending.record, layout))
     yield step(_begun(pending), "record")
 
 
@@ -117,7 +117,7 @@ def _send(at: Host, pending: Pending, record: Record) -> None:
     """Write outside the usual course; a record that cannot be written must not be what fails an apply."""
     try:
         at.run_shell_command(
-            StringCommand("\n".join(["set -e", *_write(record, pending.layout)])),
+            StringCommand(write_record(record, pending.layout)),
             _sudo=bool(at.data.get("_sudo")),
             _timeout=WRITTEN_WITHIN,
         )
@@ -125,19 +125,23 @@ def _send(at: Host, pending: Pending, record: Record) -> None:
         at.log(f"the record of this apply could not be written: {str(error) or type(error).__name__}")
 
 
-def _write(record: Record, layout: Layout) -> list[str]:
-    path = f"{layout.history}/{record.id}.json"
+def write_record(record: Record, layout: Layout) -> str:
+    """Shell that writes a record and drops the oldest; where it cannot, on a full disk, it says so and succeeds."""
+    path, folder = quote(f"{layout.history}/{record.id}.json"), quote(layout.history)
     encoded = base64.b64encode(f"{record.line()}\n".encode()).decode()
-    return [
-        f"( umask 077; mkdir -p {quote(layout.history)}; printf %s {encoded} | base64 -d >{quote(path)}.new )",
-        f"mv -fT {quote(path)}.new {quote(path)}",
-        f'cd {quote(layout.history)} && ls | head -n -{KEPT} | while IFS= read -r old; do rm -f -- "$old"; done',
-        "cd /",
-    ]
+    return _tolerated(
+        f"( umask 077 && mkdir -p {folder} && printf %s {encoded} | base64 -d >{path}.new )",
+        f"mv -fT {path}.new {path}",
+        f'( cd {folder} && ls | head -n -{KEPT} | while IFS= read -r old; do rm -f -- "$old"; done )',
+    )
 
 
-def _note_before(layout: Layout, state: HostState) -> list[str]:
-    """Which of the places that we use were not there before us, and whether the account was, where that is new."""
+def _tolerated(*commands: str) -> str:
+    return f"{{ {' && '.join(commands)}; }} || echo 'the record of this apply could not be written' >&2"
+
+
+def note_before(layout: Layout, state: HostState) -> list[str]:
+    """Shell that notes which of the places and accounts that we use were not there before us; none for nothing new."""
     there = state.files.get(layout.before)
     known = [] if there is None else (there.content or b"").decode(errors="replace").splitlines()
     lines = [absent_line(path) for path in layout.places() if path not in state.files]
@@ -152,7 +156,9 @@ def _note_before(layout: Layout, state: HostState) -> list[str]:
     encoded = base64.b64encode(text.encode()).decode()
     before = quote(layout.before)
     return [
-        f"mkdir -p {quote(layout.state)}",
-        f"printf %s {encoded} | base64 -d >{before}.new",
-        f"mv -fT {before}.new {before}",
+        _tolerated(
+            f"mkdir -p {quote(layout.state)}",
+            f"printf %s {encoded} | base64 -d >{before}.new",
+            f"mv -fT {before}.new {before}",
+        )
     ]
