@@ -95,7 +95,8 @@ def test_told_then_removed_and_what_is_declared_stays(rack: Rack, littered: Host
     assert digests(rack, host) == kept
     assert main_pid(host) == pid
     assert blobs(host) < size
-    api(host, "generate", {"model": "reasoner", "prompt": "Are you still there?"})
+    one_token = {"options": {"num_predict": 1}}
+    api(host, "generate", {"model": "reasoner", "prompt": "Are you still there?", **one_token})
     loaded = json.loads(ask(rack.lab.office, host.office_address(), "/api/ps"))["models"]
     assert [model["name"] for model in loaded] == ["reasoner:latest"]
     assert not host.exists(OLD)
