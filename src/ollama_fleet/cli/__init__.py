@@ -12,6 +12,7 @@ from ollama_fleet.spec.errors import SpecErrors
 VERBS = (
     "bench",
     "clients",
+    "doctor",
     "drift",
     "fit",
     "history",

@@ -15,6 +15,7 @@ from ollama_fleet.deploys.source import fleet_path, load_fleet, load_lock, load_
 from ollama_fleet.deploys.surveyed import Surveyed
 from ollama_fleet.outputs.report.content import content_of
 from ollama_fleet.outputs.report.page import page
+from ollama_fleet.outputs.sizes import hosts_words
 from ollama_fleet.planner.render import RenderError
 from ollama_fleet.spec.hosts import HostSpec
 
@@ -55,7 +56,7 @@ def command(hosts: tuple[str, ...], output: Path, live: bool) -> None:
             _write(output, text)
         except OSError as error:
             raise click.ClickException(f"{output}: {error.strerror}") from error
-        click.echo(f"{output}: {len(chosen)} hosts, {-(-len(text.encode()) // 1024)} KiB")
+        click.echo(f"{output}: {hosts_words(len(chosen))}, {-(-len(text.encode()) // 1024)} KiB")
     unread = [item for item in surveyed or () if item.error]
     for item in unread:
         click.echo(f"{item.host}: {item.error}", err=True)

@@ -12,11 +12,10 @@ from rich.text import Text
 
 from ollama_fleet.deploys.surveyed import Surveyed
 from ollama_fleet.outputs.durations import LINE_WORDS, download_words
-from ollama_fleet.outputs.sizes import gib
+from ollama_fleet.outputs.sizes import gib, hosts_words
 from ollama_fleet.planner.difference import Difference, Item
+from ollama_fleet.planner.fetching import to_fetch
 from ollama_fleet.planner.host_plan import HostPlan
-from ollama_fleet.planner.items.model import WantedBase, WantedImport
-from ollama_fleet.planner.items.release import WantedRelease
 from ollama_fleet.planner.state import HostState
 
 ABSENT = "absent"
@@ -36,25 +35,13 @@ class ItemChange:
 def item_changes(plan: HostPlan, state: HostState) -> Iterator[ItemChange]:
     """Yield the items that differ, in the order of an apply."""
     for item, differences in plan.differences(state):
-        yield ItemChange(_sign(differences), item, differences, _to_fetch(item, state))
+        yield ItemChange(_sign(differences), item, differences, to_fetch(item, state))
 
 
 def _sign(differences: Sequence[Difference]) -> str:
     if all(difference.wanted == ABSENT for difference in differences):
         return "-"
     return "+" if differences[0].actual == ABSENT else "~"
-
-
-def _to_fetch(item: Item, state: HostState) -> int:
-    """Bytes that are not on the host yet."""
-    if isinstance(item, WantedBase):
-        there = sum(state.store.blob_sizes.get(digest, 0) for digest in item.content)
-        return max(item.size - there, 0)
-    if isinstance(item, WantedImport):
-        return item.size
-    if isinstance(item, WantedRelease) and not item.is_unpacked(state):
-        return sum(archive.size or 0 for archive in item.archives)
-    return 0
 
 
 def print_drift(out: Console, found: Sequence[Surveyed]) -> None:
@@ -72,7 +59,9 @@ def print_drift(out: Console, found: Sequence[Surveyed]) -> None:
         if host.plan:
             _print_rest(out, host.plan, host.state)
     words = [f"{count} {word}" for word, count in counts.items() if count]
-    out.print(f"{len(found)} hosts: {', '.join(words)}{_fetch_words(fetched)}", style="bold", soft_wrap=True)
+    out.print(
+        f"{hosts_words(len(found))}: {', '.join(words)}{_fetch_words(fetched)}", style="bold", soft_wrap=True
+    )
 
 
 def _headline(host: Surveyed, changes: Sequence[ItemChange], size: int) -> Text:

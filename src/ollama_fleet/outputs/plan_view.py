@@ -13,7 +13,7 @@ from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.outputs.durations import LINE_WORDS, download_words
 from ollama_fleet.outputs.estimates import speed_words
 from ollama_fleet.outputs.plans import PlannedHost, memory_words
-from ollama_fleet.outputs.sizes import gib
+from ollama_fleet.outputs.sizes import gib, hosts_words
 from ollama_fleet.planner.decision import facts_of
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.host_decisions import Decided
@@ -41,7 +41,7 @@ def print_plan(out: Console, hosts: Sequence[PlannedHost], lock: Lock) -> None:
                 _print_reasons(out, item)
     bad = [host.name for host in hosts if not host.fits]
     verdict = Text(f"does not fit: {', '.join(bad)}", "bold red") if bad else Text("all fits", "bold green")
-    out.print(Text(f"{len(hosts)} hosts: ", "bold").append(verdict), soft_wrap=True)
+    out.print(Text(f"{hosts_words(len(hosts))}: ", "bold").append(verdict), soft_wrap=True)
     out.print(Text(f"Downloads are reckoned {LINE_WORDS}.", "dim"), soft_wrap=True)
 
 

@@ -216,9 +216,34 @@ def bench() -> Schema:
     return _document("ollama-fleet bench", hosts=_by_host(host))
 
 
+def clients() -> Schema:
+    """What `clients --json` prints; contexts in tokens."""
+    model = _object(name=TEXT, num_ctx=_or_null(COUNT), kind=_one_of("chat", "embedding"), vision=BOOL)
+    endpoint = _object(host=TEXT, url=TEXT, reach=TEXT, models=_list(model))
+    setting = _object(
+        client=TEXT,
+        host=_or_null(TEXT),
+        model=_or_null(TEXT),
+        form=_one_of("link", "env", "yaml", "json", "shell"),
+        how=TEXT,
+        text=TEXT,
+    )
+    return _document("ollama-fleet clients --json", endpoints=_list(endpoint), settings=_list(setting))
+
+
+def doctor() -> Schema:
+    """What `doctor --json` prints."""
+    status = _one_of("ok", "warning", "problem", "unknown")
+    check = _object(check=TEXT, status=status, found=TEXT, remedy=_or_null(TEXT))
+    host = _object(healthy=BOOL, checks=_list(check))
+    return _document("ollama-fleet doctor --json", healthy=BOOL, hosts=_by_host(host))
+
+
 SCHEMAS: dict[str, Callable[[], Schema]] = {
     "fleet": json_schema,
     "bench": bench,
+    "clients": clients,
+    "doctor": doctor,
     "drift": drift,
     "fit": fit,
     "lock": lock,

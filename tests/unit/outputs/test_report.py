@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from ollama_fleet.artifacts.lock import Lock
+from ollama_fleet.artifacts.measured import Measurement, Measurements, Terms
+from ollama_fleet.deploys.source import template_texts
 from ollama_fleet.deploys.surveyed import Surveyed
 from ollama_fleet.hardware.device import Device
 from ollama_fleet.outputs.plans import plan_document, planned_host
@@ -19,7 +21,7 @@ from ollama_fleet.planner.render import RenderError
 from ollama_fleet.spec.fleet import Fleet
 from page.fleets import MADE, SMALL, fleet_of, large_fleet, write_page
 from unit.planner.states import FRESH
-from unit.planner.test_host_plan import FLEET, plan
+from unit.planner.test_host_plan import FLEET, LOCK, plan
 
 GIB = 2**30
 TERMS = ("weights", "kv", "compute", "reserve")
@@ -132,6 +134,36 @@ def test_what_was_found() -> None:
     }
     assert host.found.state == f"{len(host.found.changes)} to change"
     assert host.troubled
+
+
+def test_what_was_measured_stands_beside_what_was_planned() -> None:
+    lock = Lock.loads(LOCK.encode())
+    (spec,) = Fleet.parse(FLEET.replace("gpu-01: {", "gpu-01: {gpus: [rtx-4090], ")).hosts
+    measurement = Measurement(
+        model="reasoner",
+        num_gpu=2,
+        num_ctx=512,
+        kv_cache_type="f16",
+        planned=Terms(weights=4 * GIB, kv=GIB, compute=GIB),
+        observed=Terms(weights=4 * GIB, kv=GIB, compute=3 * GIB),
+        beside=0,
+    )
+    measured = Measurements().with_one("sha256:" + "d" * 64, "0.24.0", "rtx-4090", measurement)
+
+    content = content_of([spec], lock.with_measured(measured))
+
+    (model,) = content.hosts[0].models
+    assert model.measured is not None
+    assert model.measured.terms == (
+        ("weights", 4 * GIB, 4 * GIB),
+        ("kv", GIB, GIB),
+        ("compute", GIB, 3 * GIB),
+    )
+    text = page(content, template_texts(Path("/nowhere")), MADE)
+    assert 'aria-label="observed: weights 4.0 GiB, kv 1.0 GiB, compute 3.0 GiB"' in text
+    assert f'data-observed="{3 * GIB}">3.0 GiB' in text
+    (other,) = content_of([spec], lock).hosts[0].models
+    assert other.measured is None
 
 
 def test_a_hundred_hosts_stay_below_a_megabyte(tmp_path: Path) -> None:

@@ -8,7 +8,12 @@ import pytest
 from ollama_fleet.artifacts.families import find_model
 from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.artifacts.names import ModelName
+from ollama_fleet.checks.doctor.diagnosis import Finding
+from ollama_fleet.deploys.examined import Examined
 from ollama_fleet.hardware.device import Device
+from ollama_fleet.outputs.clients.every import CLIENTS, clients_document, settings_for
+from ollama_fleet.outputs.diagnoses import diagnoses_document
+from ollama_fleet.outputs.endpoints import endpoints
 from ollama_fleet.outputs.plans import PlannedHost, plan_document
 from ollama_fleet.outputs.schemas import SCHEMAS
 from ollama_fleet.planner.host_decisions import declared_devices, host_decisions
@@ -44,3 +49,19 @@ def test_fit(gpus: list[str]) -> None:
     machine = budgets_of([Device.declared(name, index) for index, name in enumerate(gpus)])
     estimate = fit(known.facts, machine, FitOptions(num_ctx=8192))
     jsonschema.Draft202012Validator(SCHEMAS["fit"]()).validate({"version": 1, **estimate.to_dict()})
+
+
+def test_clients() -> None:
+    host = host_of(
+        {"m": {"from": "deepseek-r1:7b", "num_ctx": 512}, "e": {"from": "nomic-embed-text", "num_ctx": 9}}, []
+    )
+    found = endpoints([host], Lock())
+    document = clients_document(found, settings_for(list(CLIENTS), found))
+    jsonschema.Draft202012Validator(SCHEMAS["clients"]()).validate(document)
+
+
+def test_doctor() -> None:
+    sick = Examined("pc", (Finding("port", "problem", "taken", "stop it"), Finding("clock", "ok", "agrees")))
+    document = diagnoses_document([sick])
+    jsonschema.Draft202012Validator(SCHEMAS["doctor"]()).validate(document)
+    assert not document["healthy"]

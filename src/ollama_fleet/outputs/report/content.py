@@ -16,6 +16,24 @@ from ollama_fleet.outputs.report.bars import Bar, bar_of
 from ollama_fleet.planner.host_decisions import Decided
 from ollama_fleet.spec.hosts import HostSpec
 
+MEASURED = ("weights", "kv", "compute")
+"""The terms that can be seen in an engine's log."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredModel:
+    """What `tune` saw of the same weights, release and GPUs: each term planned and observed on all GPUs, bytes."""
+
+    num_ctx: int
+    num_gpu: int
+    terms: tuple[tuple[str, int, int], ...]
+    """The word for it, planned, observed."""
+
+    @property
+    def longest(self) -> int:
+        """The larger sum, by which both bars are drawn."""
+        return max(sum(planned for _, planned, _ in self.terms), sum(seen for _, _, seen in self.terms), 1)
+
 
 @dataclass(frozen=True, slots=True)
 class PlacedModel:
@@ -36,6 +54,7 @@ class PlacedModel:
     bars: tuple[Bar, ...]
     host_memory: int
     remarks: tuple[str, ...]
+    measured: MeasuredModel | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +138,7 @@ def content_of(hosts: Sequence[HostSpec], lock: Lock, surveyed: Sequence[Surveye
     settings = settings_for(list(CLIENTS), served)
     live: Sequence[Surveyed | None] = [None] * len(hosts) if surveyed is None else surveyed
     shown = [
-        _host(host, _planned(host, lock, found), endpoint, settings, found)
+        _host(host, _planned(host, lock, found), endpoint, settings, found, lock)
         for host, endpoint, found in zip(hosts, served, live, strict=True)
     ]
     return Content(
@@ -145,6 +164,7 @@ def _host(
     endpoint: Endpoint,
     settings: Sequence[Setting],
     found: Surveyed | None,
+    lock: Lock,
 ) -> HostContent:
     return HostContent(
         name=host.name,
@@ -153,14 +173,25 @@ def _host(
         gpus=planned.gpus,
         error=planned.error,
         fits=planned.fits,
-        models=tuple(_model(item) for item in planned.decided),
+        models=tuple(
+            _model(item, _measured(item, host, planned.gpus or (), lock)) for item in planned.decided
+        ),
         endpoint=endpoint,
         settings=tuple(setting for setting in settings if setting.host == host.name),
         found=None if found is None else _found(found),
     )
 
 
-def _model(item: Decided) -> PlacedModel:
+def _measured(item: Decided, host: HostSpec, gpus: Sequence[str], lock: Lock) -> MeasuredModel | None:
+    base = item.decision.candidate.base
+    found = lock.measured.find(lock.digest_of(base), str(host.release.version), "+".join(gpus))
+    if found is None:
+        return None
+    terms = [(term, getattr(found.planned, term), getattr(found.observed, term)) for term in MEASURED]
+    return MeasuredModel(found.num_ctx, found.num_gpu, tuple(terms))
+
+
+def _model(item: Decided, measured: MeasuredModel | None) -> PlacedModel:
     decision, estimate = item.decision, item.decision.estimate
     rejected = decision.choice.rejected if decision.choice else None
     remarks = [*item.resolved.remarks, *decision.remarks]
@@ -181,6 +212,7 @@ def _model(item: Decided) -> PlacedModel:
         bars=() if estimate is None else tuple(bar_of(device) for device in estimate.devices),
         host_memory=0 if estimate is None else estimate.host.total,
         remarks=tuple(remarks),
+        measured=measured,
     )
 
 

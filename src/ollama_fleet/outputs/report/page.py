@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from ollama_fleet.outputs.qr_code import image_of
 from ollama_fleet.outputs.report.content import Content
-from ollama_fleet.outputs.sizes import gib
+from ollama_fleet.outputs.sizes import gib, hosts_words
 from ollama_fleet.planner.render import RenderError
 
 PAGE, STYLE, SCRIPT = "report.html.j2", "report.css.j2", "report.js.j2"
@@ -42,6 +42,7 @@ def page(content: Content, templates: Mapping[str, str], made: datetime) -> str:
         autoescape=True,  # names, remarks and what hosts answered are anybody's text
     )
     environment.filters["gib"] = gib
+    environment.filters["hosts"] = hosts_words
     environment.filters["qr"] = image_of
     environment.filters["body"] = _body
     try:
