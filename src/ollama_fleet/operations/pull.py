@@ -23,9 +23,8 @@ from ollama_fleet.artifacts.manifest import Manifest, ManifestError
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.operations.context import StepFailed
 from ollama_fleet.planner.items.model import WantedBase
+from ollama_fleet.planner.placement import KEPT_NAMESPACE
 
-KEPT = "fleet-kept"
-"""Namespace of the second names."""
 WORTH_STOPPING = 64 << 20
 """Bytes: a layer that is not locked is not waited for where so much of it is still to come. A smaller one may be there
 before the server notices that nobody waits any more, and would write the manifest after we have looked."""
@@ -58,7 +57,9 @@ def pull_locked(server: Ollama, at: Host, base: WantedBase, models_dir: str, tol
 
 @contextmanager
 def _undone_on_failure(server: Ollama, base: WantedBase) -> Generator[None, None, None]:
-    kept = ModelName.parse(f"{KEPT}/base:sha256-{sha256(base.model.folded.encode()).hexdigest()[:16]}")
+    kept = ModelName.parse(
+        f"{KEPT_NAMESPACE}/base:sha256-{sha256(base.model.folded.encode()).hexdigest()[:16]}"
+    )
     there = _digest_of(server, base.model) is not None
     # One that is there already is from a run that was killed: what stands under the base's name now may be wrong.
     had = _digest_of(server, kept) is not None

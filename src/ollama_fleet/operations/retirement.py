@@ -80,6 +80,7 @@ def _releases(plan: Retirement, _: HostState) -> Iterator[str]:
 
 def _models(plan: Retirement, _: HostState) -> Iterator[str]:
     models = plan.layout.models
+    yield f"rm -rf {quote(plan.layout.models_before)}"
     for stored in plan.models.going:
         path = f"{models}/manifests/{stored.name.manifest_path}"
         yield f"rm -f {quote(path)}"

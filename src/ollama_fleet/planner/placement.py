@@ -26,6 +26,8 @@ from ollama_fleet.spec.model_request import ResolvedModel
 OWNED = ("num_ctx", "num_gpu")
 """Parameters that the plan decides; a Modelfile template may not."""
 IMPORT_NAMESPACE = "fleet-import"
+KEPT_NAMESPACE = "fleet-kept"
+"""Of the second names under which bases are kept while they are pulled anew."""
 
 
 @dataclass(frozen=True, slots=True)

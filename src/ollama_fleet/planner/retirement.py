@@ -14,11 +14,13 @@ from ollama_fleet.planner.items.firewall import WantedFirewall
 from ollama_fleet.planner.items.prune import size_words
 from ollama_fleet.planner.items.text_file import WantedLine
 from ollama_fleet.planner.layout import Layout
-from ollama_fleet.planner.placement import IMPORT_NAMESPACE
+from ollama_fleet.planner.placement import IMPORT_NAMESPACE, KEPT_NAMESPACE
 from ollama_fleet.planner.prune import HALF
 from ollama_fleet.planner.state import HostState, StoredModel
 from ollama_fleet.spec.errors import SpecErrors
 from ollama_fleet.spec.hosts import HostSpec
+
+OUR_NAMESPACES = (IMPORT_NAMESPACE, KEPT_NAMESPACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ def _models(spec: HostSpec, state: HostState, all_models: bool) -> Models:
     going: list[StoredModel] = []
     staying: list[StoredModel] = []
     for stored in state.store.models:
-        mine = all_models or stored.name in ours or stored.name.namespace.lower() == IMPORT_NAMESPACE
+        mine = all_models or stored.name in ours or stored.name.namespace.lower() in OUR_NAMESPACES
         (going if mine else staying).append(stored)
     return Models(tuple(going), tuple(staying), _freed(going, staying, state))
 
