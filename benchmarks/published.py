@@ -168,7 +168,7 @@ def _weightless(model: dict[str, Any], bits: float) -> ModelFacts:
             LayerRun(
                 count=1,
                 dense_bytes=0,
-                expert_bytes=1 if expert else 0,
+                expert_bytes=3 * largest if expert else 0,
                 largest_bytes=largest if expert else 0,
                 attention=kind,
                 heads=model["heads"],

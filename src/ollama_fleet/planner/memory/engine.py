@@ -165,9 +165,9 @@ def sequences_apart(facts: ModelFacts, release: str | None) -> bool:
     return generation == "from-0.30"
 
 
-def staged_experts(release: str | None) -> int:
-    """How many tensors of experts that stay on the host are copied to the GPU at a time."""
-    return 2 if release is None or _since(release, _TWO_STAGED) else 1
+def staged_in_pairs(release: str | None) -> bool:
+    """Whether two tensors of experts that stay on the host are copied to the GPU at a time, not one."""
+    return release is None or _since(release, _TWO_STAGED)
 
 
 def sequences(facts: ModelFacts, generation: Generation, num_parallel: int) -> int:

@@ -18,14 +18,14 @@ from ollama_fleet.planner.memory.engine import (
     quantized_cache,
     sequences,
     sequences_apart,
-    staged_experts,
+    staged_in_pairs,
 )
 from ollama_fleet.planner.memory.estimate import Confidence, DeviceMemory, Estimate, HostMemory
 from ollama_fleet.planner.memory.kv_cache import Context, kv_cache
 from ollama_fleet.planner.memory.options import KV_BLOCKS, FitOptions, KvType
 from ollama_fleet.planner.memory.reserve import MEASURED_MARGIN, ReservePolicy
 from ollama_fleet.planner.memory.split import HOST, Range, filled, split
-from ollama_fleet.planner.memory.weights import host_weights, largest_host_tensor, weights
+from ollama_fleet.planner.memory.weights import host_weights, most_staged, staged, weights
 
 MIB = 2**20
 _SINGLE_GPU_SHARE = 80
@@ -178,10 +178,12 @@ class _Case:
         graph = self._graph(num_gpu, len(self.used))
 
         def fits(part: Range) -> bool:
-            # The largest tensor of the model stands for what is left on the host: an upper bound.
-            staged = self._staged(self.facts.largest_layer_tensor_bytes) if graph.partial else 0
+            # All layers stand for those that are left on the host: an upper bound.
+            copied = (
+                most_staged(self.facts, 0, self.facts.block_count, pairs=self.pairs) if graph.partial else 0
+            )
             later = part.device > 0
-            return not self._device(self.gpus[self.used[part.device]], part, graph, staged, later=later).lacks
+            return not self._device(self.gpus[self.used[part.device]], part, graph, copied, later=later).lacks
 
         moved = filled(self.facts.block_count, num_gpu, len(self.used), generation, fits)
         return estimate if moved is None else self._of_parts(num_gpu, moved)
@@ -202,16 +204,17 @@ class _Case:
         """Layers whose experts stay on the host."""
         return self.options.cpu_experts if self.facts.experts else 0
 
-    def _staged(self, largest: int) -> int:
-        """Room for what is copied over from the host, where the largest tensor there has so many bytes."""
-        return largest * (staged_experts(self.options.release) if self.facts.experts else 1)
+    @property
+    def pairs(self) -> bool:
+        """Two tensors of experts are copied over at a time."""
+        return staged_in_pairs(self.options.release)
 
     def _of_parts(self, num_gpu: int, parts: tuple[Range, ...]) -> Estimate:
         facts, experts = self.facts, self.experts
         layers = facts.block_count + 1
         offloaded = [part for part in parts if part.device != HOST]
         graph = self._graph(num_gpu, len(offloaded))
-        staged = self._staged(largest_host_tensor(facts, parts, experts))
+        copied = staged(facts, parts, experts, pairs=self.pairs)
         devices = []
         by_place = {self.used[part.device]: part for part in offloaded}
         first = min(by_place, default=0)
@@ -220,7 +223,7 @@ class _Case:
             if part is None:
                 devices.append(DeviceMemory(gpu.name, 0, 0, 0, 0, 0, gpu.free))
             else:
-                devices.append(self._device(gpu, part, graph, staged, later=place != first))
+                devices.append(self._device(gpu, part, graph, copied, later=place != first))
         host_kv = sum(kv_cache(facts, part, self.context) for part in parts if part.device == HOST)
         own = host_weights(facts, parts, experts)
         buffer = host_compute(graph, parts)
@@ -247,11 +250,11 @@ class _Case:
             flash_attention=self.flash,
         )
 
-    def _device(self, gpu: GpuBudget, part: Range, graph: Graph, staged: int, *, later: bool) -> DeviceMemory:
+    def _device(self, gpu: GpuBudget, part: Range, graph: Graph, copied: int, *, later: bool) -> DeviceMemory:
         facts = self.facts
         held = weights(facts, part, self.experts)
         cache = kv_cache(facts, part, self.context)
-        compute, staging = device_compute(graph, part, staged, later=later)
+        compute, staging = device_compute(graph, part, copied, later=later)
         kept = self.reserve(gpu.total, later=later) + staging
         if (known := self.correction) is not None:
             held, cache = scaled(held, known.weights), scaled(cache, known.kv)

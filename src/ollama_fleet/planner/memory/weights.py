@@ -43,18 +43,28 @@ def host_weights(facts: ModelFacts, parts: tuple[Range, ...], cpu_experts: int) 
     return total
 
 
-def largest_host_tensor(facts: ModelFacts, parts: tuple[Range, ...], cpu_experts: int) -> int:
-    """The largest single tensor of a repeating layer that stays in host memory, 0 where none does.
+def staged(facts: ModelFacts, parts: tuple[Range, ...], cpu_experts: int, *, pairs: bool) -> int:
+    """Room for what a GPU copies over from the host, 0 where no repeating layer has anything there.
 
-    For long prompts the engine copies such a tensor to the GPU and multiplies there, so the GPU needs room for
-    one.
+    For long prompts the engine copies a tensor to the GPU and multiplies there, one at a time; of experts it copies
+    the two that are multiplied first (gate and up), where `pairs` is true.
     """
+    kept = (
+        (part.first, part.last if part.device == HOST else min(max(cpu_experts, part.first), part.last))
+        for part in parts
+    )
+    return max((most_staged(facts, first, last, pairs=pairs) for first, last in kept), default=0)
+
+
+def most_staged(facts: ModelFacts, first: int, last: int, *, pairs: bool) -> int:
+    """The same for layers `first` … `last − 1`, were they on the host."""
     table = layer_table(facts)
-    largest = 0
-    for part in parts:
-        if part.device == HOST:
-            sizes = table.largest[part.first : part.last]
-        else:
-            sizes = table.largest[part.first : min(max(cpu_experts, part.first), part.last)]
-        largest = max(largest, max(sizes, default=0))
-    return largest
+    most = max(table.largest[first:last], default=0)
+    if pairs and facts.experts:
+        # The third tensor of the experts, down, is as large as the others or, in mixed quantisations, larger.
+        two = (
+            table.experts[layer + 1] - table.experts[layer] - table.largest[layer]
+            for layer in range(first, last)
+        )
+        most = max(most, max(two, default=0))
+    return most

@@ -8,7 +8,8 @@ import pytest
 
 from ollama_fleet.artifacts.families import families
 from ollama_fleet.planner.memory import Estimate, FitOptions, GpuBudget, fit
-from ollama_fleet.planner.memory.engine import flash_attention, generation_of, own_engine
+from ollama_fleet.planner.memory.engine import flash_attention, generation_of, own_engine, staged_in_pairs
+from ollama_fleet.planner.memory.weights import most_staged
 
 R1 = families()["deepseek-r1"].sizes
 MIB = 2**20
@@ -114,3 +115,24 @@ def test_what_older_releases_make_of_a_quantised_cache(
 
     assert (found.devices[0].kv < plain.devices[0].kv) is quantised
     assert any("keeps the cache in f16" in reason for reason in found.reasons) is not quantised
+
+
+def test_gate_and_up_of_the_experts_are_copied_over_together() -> None:
+    facts = R1["671b"].models["Q4_K_M"].facts
+    gate = 256 * 7168 * 2048 * 9 // 16  # Q4_K has 4.5 bits a weight
+    down = 256 * 7168 * 2048 * 210 // 256  # of some layers in Q6_K
+
+    assert most_staged(facts, 0, facts.block_count, pairs=True) == 2 * gate
+    assert most_staged(facts, 0, facts.block_count, pairs=False) == down
+    assert [staged_in_pairs(release) for release in ("0.11.10", "0.24.0", "0.32.15", None)] == [
+        False,
+        True,
+        True,
+        True,
+    ]
+
+
+def test_layers_of_a_dense_model_are_copied_over_one_tensor_at_a_time() -> None:
+    facts = R1["7b"].models["Q8_0"].facts
+    assert most_staged(facts, 0, 1, pairs=True) == 3584 * 18944 * 34 // 32
+    assert most_staged(facts, 0, 0, pairs=True) == 0
