@@ -17,7 +17,7 @@ from converge.fleet_directory import Document, FleetDirectory, merged
 from lab import Lab
 from lab.host import Host
 from lab.tiny_gguf import tiny_gguf
-from ollama_sim.build import build_release
+from ollama_sim.build import build_release, build_windows_release
 
 VERSION, NEWER = "0.24.0", "0.24.1"
 MODEL = "library/tiny"
@@ -67,6 +67,7 @@ def publish(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
         out = tmp_path_factory.mktemp(f"release-{version}-")
         for architecture in ("amd64", "arm64"):
             build_release(version, architecture, archive, out, faults)  # type: ignore[arg-type]
+            build_windows_release(version, architecture, out)  # type: ignore[arg-type]
         return Release(version, serve(lab, out, folder or version), is_stand_in=True)
 
     return build

@@ -157,6 +157,18 @@ class Lab:
         with ThreadPoolExecutor(max_workers=_BOOTS_AT_ONCE) as pool:
             return list(pool.map(boot, each))
 
+    def machine(self, name: str) -> tuple[str, str]:
+        """Lay cables to a machine that is no Debian host: the network namespace to run it in, and its address.
+
+        Raises LabError where the name is taken.
+        """
+        with self._lock:
+            if name in self._hosts or name in _TAKEN_NAMES or not _NAME.fullmatch(name):
+                raise LabError(f"the name {name} is taken, or none")
+            number = next(self._numbers)
+        make_namespace(self.slot, name, number, list(self.networks.values()))
+        return self.slot.netns(name), self.networks["lan"].address(number)
+
     def remove(self, host: Host) -> None:
         """Switch a host off and free what it takes; its disk is lost and its address not used again."""
         host.stop()

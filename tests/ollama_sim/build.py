@@ -60,6 +60,29 @@ def build_release(
     return path
 
 
+def build_windows_release(
+    version: str = "0.24.0",
+    arch: Arch = "amd64",
+    out: Path = Path(),
+    faults: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write `ollama-windows-ARCH.zip` and `sha256sum.txt` into the folder `out`; the archive's path.
+
+    Its ollama.exe is the same program as on Linux: the tests' Windows host runs it where it would run an .exe.
+    """
+    generation = Generation.of(version)
+    members = [("ollama.exe", program(version, arch, dict(faults or {})))]
+    names = ["ggml-base.dll", "cuda_v12/ggml-cuda.dll", *(["llama.dll"] if generation.llama_server else [])]
+    members += [(f"lib/ollama/{name}", _library(name, version, arch)) for name in names]
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"ollama-windows-{arch}.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in sorted(members):
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
+    write_checksums(out)
+    return path
+
+
 def write_checksums(folder: Path) -> None:
     """Write `sha256sum.txt` over the archives in `folder`, names with "./" before them."""
     lines = []

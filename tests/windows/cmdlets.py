@@ -68,11 +68,7 @@ def _check_depth(value: Any, left: int) -> None:
 def _test_path(m: Machine, i: Interpreter, p: dict[str, Any], rest: list[Any], piped: Any) -> list[Any]:
     there = m.file(text(p["literalpath"]))
     kind = text(p.get("pathtype", "Any")).lower()
-    return [
-        {"any": there.exists() or there.is_symlink(), "leaf": there.is_file(), "container": there.is_dir()}[
-            kind
-        ]
-    ]
+    return [{"any": there.exists(), "leaf": there.is_file(), "container": there.is_dir()}[kind]]
 
 
 @cmdlet("Get-Item", "LiteralPath", "Force")
@@ -81,9 +77,9 @@ def _get_item(m: Machine, i: Interpreter, p: dict[str, Any], rest: list[Any], pi
 
     path = text(p["literalpath"])
     there = m.file(path)
-    if not (there.exists() or there.is_symlink()):
+    if not (there.exists()):
         raise ThrownError(f"Cannot find path '{path}' because it does not exist.")
-    return [item(m, path, there)]
+    return [item(path, there)]
 
 
 @cmdlet("Get-ChildItem", "LiteralPath", "Recurse", "File", "Directory", "Force")
@@ -101,34 +97,13 @@ def _children(m: Machine, i: Interpreter, p: dict[str, Any], rest: list[Any], pi
         found = [one for one in found if one.is_file()]
     if p.get("directory"):
         found = [one for one in found if one.is_dir()]
-    return [item(m, path + "\\" + "\\".join(one.relative_to(folder).parts), one) for one in found]
-
-
-@cmdlet("New-Item", "ItemType", "Path", "Value", "Force")
-def _new_item(m: Machine, i: Interpreter, p: dict[str, Any], rest: list[Any], piped: Any) -> list[Any]:
-    path, kind = text(p["path"]), text(p["itemtype"]).lower()
-    if any(letter in path for letter in "*?[]"):
-        raise NotModelledError("New-Item -Path with a wildcard")
-    there = m.file(path)
-    if kind == "directory":
-        if there.exists() and not p.get("force"):
-            raise ThrownError(f"An item with the specified name {path} already exists.")
-        there.mkdir(parents=True, exist_ok=True)
-    elif kind == "junction":
-        if there.exists() or there.is_symlink():
-            raise ThrownError(f"An item with the specified name {path} already exists.")
-        there.symlink_to(m.file(text(p["value"])))
-    else:
-        raise NotModelledError(f"New-Item -ItemType {kind}")
-    return []
+    return [item(path + "\\" + "\\".join(one.relative_to(folder).parts), one) for one in found]
 
 
 @cmdlet("Remove-Item", "LiteralPath", "Recurse", "Force")
 def _remove_item(m: Machine, i: Interpreter, p: dict[str, Any], rest: list[Any], piped: Any) -> list[Any]:
     for value in each(p["literalpath"]):
         there = m.file(text(value))
-        if there.is_symlink():
-            raise NotModelledError("Remove-Item of a junction, which may take what it leads to")
         if not there.exists():
             raise ThrownError(f"Cannot find path '{value}' because it does not exist.")
         _not_in_use(m, there)
@@ -194,7 +169,11 @@ def _cim(m: Machine, i: Interpreter, p: dict[str, Any], rest: list[Any], piped: 
         }
         return [PsObject(kind, properties)]
     if kind == "win32_process":
-        names = {part.split("=", 1)[1].strip(" '").lower() for part in wanted.split(" OR ") if part}
+        if wanted.startswith("ProcessId = "):
+            found = [process for process in m.processes.running() if f"ProcessId = {process.pid}" == wanted]
+        else:
+            names = {part.removeprefix("Name = ").strip("'").lower() for part in wanted.split(" OR ")}
+            found = [process for process in m.processes.running() if process.name.lower() in names]
         return [
             PsObject(
                 kind,
@@ -205,8 +184,7 @@ def _cim(m: Machine, i: Interpreter, p: dict[str, Any], rest: list[Any], piped: 
                     "CommandLine": f'"{process.image}" {process.arguments}',
                 },
             )
-            for process in m.processes.running()
-            if not names or process.name.lower() in names
+            for process in found
         ]
     if kind == "win32_logicaldisk":
         letter = wanted.split("=", 1)[1].strip(" '").lower()
@@ -240,10 +218,7 @@ def _start_process(m: Machine, i: Interpreter, p: dict[str, Any], rest: list[Any
     path = m.file(text(p["filepath"]))
     if not path.is_file():
         raise ThrownError("This command cannot be run: The system cannot find the file specified.")
-    # Resolved as a running image is: through the junction.
-    from windows.machine import windows_path
-
-    image = windows_path(m, path.resolve())
+    image = text(p["filepath"])
     log = m.file(err) if err else None
     process = m.processes.start(image, " ".join(map(text, each(p["argumentlist"]))), i.environment, log)
 
@@ -356,6 +331,14 @@ def _profiles(m: Machine, i: Interpreter, p: dict[str, Any], rest: list[Any], pi
         )
         for name in ("Domain", "Private", "Public")
     ]
+
+
+@cmdlet("Get-NetTCPConnection", "State", "LocalPort")
+def _connections(m: Machine, i: Interpreter, p: dict[str, Any], rest: list[Any], piped: Any) -> list[Any]:
+    if text(p.get("state")) != "Listen":
+        raise NotModelledError("connections that are not listening")
+    found = [process for process in m.processes.running() if process.port == p["localport"]]
+    return [PsObject("MSFT_NetTCPConnection", {"OwningProcess": process.pid}) for process in found]
 
 
 def _task(m: Machine, p: dict[str, Any]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import fcntl
 import hashlib
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -55,17 +56,22 @@ def _read(m: Machine, i: Interpreter, path: str) -> bytes:
     return there.read_bytes()
 
 
-def _delete_directory(m: Machine, i: Interpreter, path: str) -> None:
+def _make_directory(m: Machine, i: Interpreter, path: str) -> PsObject:
     there = m.file(path)
-    if there.is_symlink():
-        there.unlink()
-    elif there.is_dir() and not any(there.iterdir()):
-        there.rmdir()
-    else:
-        raise ThrownError("The directory is not empty.")
+    if not m.file(path[:3]).is_dir():
+        raise ThrownError(f"Could not find a part of the path '{path}'.")
+    there.mkdir(parents=True, exist_ok=True)
+    return PsObject("DirectoryInfo", {"FullName": path})
 
 
 def _open_alone(m: Machine, i: Interpreter, path: str, mode: str, access: str, share: str) -> PsObject:
+    if (mode, access, share) == ("Open", "Read", "ReadWrite"):
+        reading = m.file(path).open("rb")
+        i.files.append(reading)
+        methods = {"Seek": lambda start, origin: reading.seek(start)}
+        stream = PsObject("FileStream", {"Length": m.file(path).stat().st_size}, methods)
+        stream.methods["__file"] = reading
+        return stream
     if (mode, access, share) != ("OpenOrCreate", "ReadWrite", "None"):
         raise NotModelledError("a file opened otherwise than for oneself")
     file = m.file(path).open("a+b")
@@ -76,6 +82,7 @@ def _open_alone(m: Machine, i: Interpreter, path: str, mode: str, access: str, s
         raise ThrownError(
             "The process cannot access the file because it is being used by another process."
         ) from None
+    i.files.append(file)
     return PsObject("FileStream", {}, {"Close": file.close, "Dispose": file.close})
 
 
@@ -139,7 +146,7 @@ KNOWN: dict[str, Callable[..., Any]] = {
     "io.file.readallbytes": _read,
     "io.file.exists": lambda m, i, path: m.file(path).is_file(),
     "io.file.open": _open_alone,
-    "io.directory.delete": _delete_directory,
+    "io.directory.createdirectory": _make_directory,
     "environment.getenvironmentvariable": _get_variable,
     "environment.getenvironmentvariables": _get_variables,
     "environment.setenvironmentvariable": _set_variable,
@@ -152,7 +159,21 @@ KNOWN: dict[str, Callable[..., Any]] = {
     "scriptblock.create": _block,
     "string.join": lambda m, i, glue, values: glue.join(map(text, each(values))),
 }
+
+
+def _reader(stream: PsObject) -> PsObject:
+    file = stream.methods["__file"]
+    methods = {"ReadToEnd": lambda: file.read().decode(errors="replace"), "Close": file.close}
+    return PsObject("StreamReader", {}, methods)
+
+
+def _now(m: Machine, i: Interpreter) -> PsObject:
+    return PsObject("DateTimeOffset", {}, {"ToUnixTimeSeconds": lambda: int(time.time())})
+
+
+KNOWN["datetimeoffset.utcnow"] = _now
 CONSTRUCTORS: dict[str, Callable[..., Any]] = {
     "security.principal.windowsprincipal": _principal,
+    "io.streamreader": _reader,
     "text.utf8encoding": lambda mark: PsObject("UTF8Encoding", {}),
 }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from windows.wine import TASKS, Wine
+from windows.wine import Wine
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -36,6 +36,7 @@ class WindowsHost:
         folder: Path,
         *,
         address: str = "127.0.0.1",
+        listen: str | None = None,
         port: int = 0,
         key: Path | None = None,
         before: tuple[str, ...] = (),
@@ -52,7 +53,7 @@ class WindowsHost:
         client = key or folder / "key"
         options = [
             "--address",
-            address,
+            listen or address,
             "--port",
             str(port),
             "--prefix",
@@ -93,10 +94,6 @@ class WindowsHost:
     def path(self, windows: str) -> Path:
         """Where a path of Windows' lies on this machine."""
         return Wine(self.prefix).path(windows)
-
-    def task_xml(self, name: str) -> str:
-        """The definition of a task as Wine's schtasks has stored it."""
-        return (self.prefix / "drive_c" / TASKS / name).read_bytes().decode("utf-16")
 
     def run(self, line: str, *, stdin: str = "", timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a line in the default shell by OpenSSH's client."""

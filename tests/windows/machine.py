@@ -60,6 +60,7 @@ class Machine:
     def _run_task(self, path: str, ended: threading.Event) -> None:
         script = self.wine.path(path).read_bytes().decode("utf-8-sig")
         interpreter = self.interpreter(StringIO(), self.missing.append, ended)
+        interpreter.variables["pscommandpath"] = path
         try:
             interpreter.run(script)
         except (ThrownError, NotModelledError, SyntaxError) as error:
@@ -159,24 +160,16 @@ class Machine:
             raise ThrownError(f"The given path's format is not supported: {error}") from None
 
 
-def item(machine: Machine, path: str, there: Path) -> PsObject:
+def item(path: str, there: Path) -> PsObject:
     """A FileInfo or DirectoryInfo."""
     is_folder = there.is_dir()
-    stat = there.stat() if there.exists() else there.lstat()
+    stat = there.stat()
     properties: dict[str, Any] = {
         "FullName": path,
         "Name": path.rstrip("\\").rpartition("\\")[2],
         "PSIsContainer": is_folder,
-        "LinkType": "Junction" if there.is_symlink() else None,
-        "Target": [windows_path(machine, there.readlink())] if there.is_symlink() else None,
         "LastWriteTimeUtc": PsObject("DateTime", {"Ticks": stat.st_mtime_ns // 100}),
     }
     if not is_folder:
         properties["Length"] = stat.st_size
     return PsObject("FileInfo", properties)
-
-
-def windows_path(machine: Machine, path: Path) -> str:
-    """The other way round: from this machine's path to the host's."""
-    drive, *parts = path.relative_to(machine.wine.prefix).parts
-    return f"{drive.removeprefix('drive_').upper()}:\\" + "\\".join(parts)

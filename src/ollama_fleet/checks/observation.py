@@ -14,6 +14,7 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.host import Host
 
 from ollama_fleet.api.through import ssh_transport
+from ollama_fleet.checks import windows_observation
 from ollama_fleet.checks.engine_log import KEPT
 from ollama_fleet.hardware.device import Device
 from ollama_fleet.hardware.nvml import read_nvml
@@ -67,6 +68,8 @@ def observe(at: Host, layout: Layout, state: HostState, since: str | None = None
     Raises:
         StepFailed: the command could not be run.
     """
+    if layout.scope == "windows":
+        return _observe_windows(at, layout, since)
     supervised = state.service.load == "supervised"
     log = _file_log(layout, since) if supervised else _journal(layout, since)
     command = "\n".join(
@@ -81,6 +84,19 @@ def observe(at: Host, layout: Layout, state: HostState, since: str | None = None
     if not done:
         raise StepFailed("the log could not be read: the command failed")
     return _parse(at, output.stdout_lines)
+
+
+def _observe_windows(at: Host, layout: Layout, since: str | None) -> Observation:
+    try:
+        done, output = at.run_shell_command(
+            StringCommand(windows_observation.script(layout, since)), _timeout=TIMEOUT
+        )
+    except (OSError, SSHException, EOFError) as error:
+        raise StepFailed(f"the log could not be read: {str(error) or type(error).__name__}") from error
+    if not done:
+        raise StepFailed("the log could not be read: the command failed")
+    seen = windows_observation.parse(output.stdout_lines)
+    return Observation(seen.log, seen.mark, seen.now, seen.devices, seen.device_error)
 
 
 def _parse(at: Host, lines: list[str]) -> Observation:

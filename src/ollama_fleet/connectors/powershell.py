@@ -1,13 +1,10 @@
-"""Scripts for PowerShell 5.1: quoting values, and putting a script on a command line that every shell leaves alone."""
+"""Putting a script for PowerShell 5.1 on a command line that every shell leaves alone."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable
 
-QUOTES = "'‘’‚‛"
-"""PowerShell takes all of these for a single quote."""
 LONGEST_LINE = 8000
 """Characters; cmd.exe takes 8191."""
 ERROR = "@@ollama-fleet-error "
@@ -29,26 +26,6 @@ try {{
 [Console]::Error.WriteLine('{error}' + [Convert]::ToBase64String([Text.Encoding]::UTF8.GetBytes($_.Exception.Message)))
 exit 1
 }}"""
-
-
-def literal(text: str) -> str:
-    """Quote one value: nothing inside single quotes means anything, but the quotes themselves.
-
-    Raises:
-        ValueError: the value holds a NUL or half a character, which no Windows string carries.
-    """
-    if "\0" in text:
-        raise ValueError("a value for Windows cannot hold a NUL")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("a value for Windows cannot hold half a character") from None
-    return "'" + "".join(letter * 2 if letter in QUOTES else letter for letter in text) + "'"
-
-
-def array(texts: Iterable[str]) -> str:
-    """Quote several values as an array."""
-    return f"@({', '.join(literal(text) for text in texts)})"
 
 
 def framed(script: str) -> str:

@@ -17,7 +17,8 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.util import CommandOutput, read_output_buffers
 
-from ollama_fleet.connectors.powershell import command_line, framed, literal, readable
+from ollama_fleet.connectors.powershell import command_line, framed, readable
+from ollama_fleet.planner.windows.quoting import literal
 
 OTHER_USERS = ("_sudo", "_sudo_user", "_su_user", "_doas", "_doas_user", "_dzdo", "_dzdo_user")
 SUCCESS = (0,)
@@ -38,7 +39,7 @@ class WindowsConnector(SSHConnector):
 
     def run_shell_command(
         self,
-        command: StringCommand,
+        command: StringCommand | str,
         print_output: bool = False,
         print_input: bool = False,
         **arguments: Any,
@@ -49,7 +50,8 @@ class WindowsConnector(SSHConnector):
             PyinfraError: another user is asked for.
         """
         _refuse_other_users(arguments)
-        line, stdin = command_line(framed(_surrounded(command.get_raw_value(), arguments)))
+        text = command if isinstance(command, str) else command.get_raw_value()
+        line, stdin = command_line(framed(_surrounded(text, arguments)))
         logger.debug("Running PowerShell on %s: %s", self.host.name, command)
         if print_input:
             click.echo(f"{self.host.print_prefix}>>> {command}", err=True)

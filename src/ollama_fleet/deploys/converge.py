@@ -17,10 +17,14 @@ from ollama_fleet.deploys.planning import plan_connected
 from ollama_fleet.deploys.recording import pending_record
 from ollama_fleet.deploys.rollout import rollout, touched
 from ollama_fleet.deploys.source import Source, load_source
+from ollama_fleet.deploys.windows import converge_windows
 from ollama_fleet.operations import firewall, ollama
 from ollama_fleet.operations.context import StepFailed, has_changed, step
+from ollama_fleet.operations.record import Pending
 from ollama_fleet.planner.changes import change_lines
 from ollama_fleet.planner.errors import PlanError
+from ollama_fleet.planner.host_plan import HostPlan
+from ollama_fleet.planner.state import HostState
 from ollama_fleet.probe.fact import ProbeFailed, fail, forget
 from ollama_fleet.probe.read import ProbeError
 from ollama_fleet.spec.errors import SpecErrors
@@ -51,7 +55,7 @@ def converge() -> None:
         return
     pending = pending_record(source, plan, state)
     changing = tuple(placement.created.name for placement in touched(plan, state))
-    scope, models_dir, listen = spec.scope, spec.models_dir, (plan.address, plan.port)
+    scope, models_dir = spec.place, spec.models_dir
     ollama.host_lock(
         name="Lock",
         needed=pending.needed,
@@ -59,6 +63,15 @@ def converge() -> None:
         models_dir=models_dir,
     )
     ollama.record(name="Record", pending=pending, scope=scope, models_dir=models_dir)
+    if spec.os == "windows":
+        converge_windows(source, spec, plan, changing)
+    else:
+        _converge_linux(source, spec, plan, state)
+    _conclude(source, spec, plan, pending, changing)
+
+
+def _converge_linux(source: Source, spec: HostSpec, plan: HostPlan, state: HostState) -> None:
+    scope, models_dir = spec.place, spec.models_dir
     if plan.account:
         ollama.account(name="User of the service", models_dir=models_dir)
     ollama.directories(name="Directories", wanted=plan.directories, scope=scope, models_dir=models_dir)
@@ -80,8 +93,19 @@ def converge() -> None:
         models_dir=models_dir,
     )
     rollout(name="Rollout", source=source, spec=spec, plan=plan, state=state)
+
+
+def _conclude(
+    source: Source, spec: HostSpec, plan: HostPlan, pending: Pending, changing: Sequence[str]
+) -> None:
     proof(name="Proof", source=source, spec=spec, touched=changing)
-    ollama.prune(name="Prune", wanted=plan.pruned, listen=listen, scope=scope, models_dir=models_dir)
+    ollama.prune(
+        name="Prune",
+        wanted=plan.pruned,
+        listen=(plan.address, plan.port),
+        scope=spec.place,
+        models_dir=spec.models_dir,
+    )
     ollama.outcome(name="Outcome", pending=pending)
 
 

@@ -45,7 +45,7 @@ def _one(host: Host, spec: HostSpec) -> HostHistory:
     if not host.connected:
         return HostHistory(spec.name, (), "no connection")
     try:
-        found = host.get_fact(ApplyHistory, scope=spec.scope, _timeout=TIMEOUT)
+        found = host.get_fact(ApplyHistory, scope=spec.place, _timeout=TIMEOUT)
     except (PyinfraError, OSError, SSHException, EOFError) as error:
         return HostHistory(spec.name, (), f"the host could not be read: {str(error) or type(error).__name__}")
     return HostHistory(spec.name, tuple(found))

@@ -78,7 +78,12 @@ def host_entry(spec: HostSpec, path: Path) -> HostEntry:
         "ssh_known_hosts_file": _expanded(spec.ssh.known_hosts),
     }
     data.update({key: value for key, value in optional.items() if value is not None})
-    return (spec.name, data)
+    return (f"@windows/{spec.name}" if spec.connector == "windows" else spec.name, data)
+
+
+def pyinfra_name(entry: HostEntry) -> str:
+    """The name that pyinfra gives to the host of an entry."""
+    return entry[0].removeprefix("@windows/")
 
 
 def _expanded(path: str | None) -> str | None:

@@ -77,9 +77,9 @@ def _archives(host: HostSpec) -> Iterator[tuple[str, bool]]:
     gpus = catalogue()
     has_amd = any(gpus[kind].vendor == "amd" for kind in host.gpus if kind in gpus)
     for architecture in (host.arch,) if host.arch else ARCHITECTURES:
-        yield f"linux-{architecture}", True
+        yield f"{host.os}-{architecture}", True
         if architecture == "amd64" and (has_amd or host.gpus == "auto"):
-            yield f"linux-{architecture}{ROCM}", has_amd
+            yield f"{host.os}-{architecture}{ROCM}", has_amd
 
 
 def _unread(host: HostSpec, devices: Sequence[Device], lock: Lock) -> list[str]:

@@ -26,7 +26,7 @@ def plan_connected(host: Host, source: Source, spec: HostSpec) -> tuple[HostPlan
         PlanError: it cannot be planned.
         SpecErrors: a model's settings do not work out on its devices.
     """
-    request = ProbeRequest(Layout.of(spec.scope, spec.models_dir))
+    request = ProbeRequest(Layout.of(spec.place, spec.models_dir))
     state, layout = probe(host, request)
     secrets = secrets_of(spec, source.fleet.folder)
     plan = plan_host(spec, source.lock, source.insecure, source.templates, secrets, state, layout)

@@ -18,7 +18,7 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State, StateStage
 from pyinfra.context import ctx_host, ctx_state
 
-from ollama_fleet.deploys.inventory import check_keys, host_entry
+from ollama_fleet.deploys.inventory import check_keys, host_entry, pyinfra_name
 from ollama_fleet.spec.hosts import HostSpec
 
 Result = TypeVar("Result")
@@ -43,7 +43,7 @@ def visit(path: Path, hosts: Sequence[HostSpec], work: Callable[[Host, HostSpec]
     state = State(inventory, Config())  # type: ignore[no-untyped-call]
 
     def one(spec: HostSpec) -> Result:
-        host = inventory.get_host(entries[spec.name][0])
+        host = inventory.get_host(pyinfra_name(entries[spec.name]))
         with ctx_host.use(host):
             return work(host, spec)
 

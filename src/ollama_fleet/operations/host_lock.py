@@ -23,7 +23,9 @@ from pyinfra.connectors.util import make_unix_command_for_host
 from pyinfra.context import host
 
 from ollama_fleet.api.through import ssh_transport
+from ollama_fleet.connectors.powershell import command_line, framed
 from ollama_fleet.operations.context import StepFailed, look, step
+from ollama_fleet.operations.windows import running
 from ollama_fleet.planner.layout import Layout, Scope
 
 _HELD = "ollama_fleet.lock"
@@ -51,9 +53,13 @@ def host_lock(
 
 def acquire(at: Host, layout: Layout) -> None:
     """Take the host's lock until the connection ends. Raises StepFailed with who has it."""
-    command = make_unix_command_for_host(
-        at.state, at, StringCommand(_script(layout)), _sudo=bool(at.data.get("_sudo"))
-    ).get_raw_value()
+    stdin = ""
+    if layout.scope == "windows":
+        command, stdin = command_line(framed(running.lock(layout, _holder())))
+    else:
+        command = make_unix_command_for_host(
+            at.state, at, StringCommand(_script(layout)), _sudo=bool(at.data.get("_sudo"))
+        ).get_raw_value()
     transport = ssh_transport(at)
     try:
         if transport is None:
@@ -62,6 +68,7 @@ def acquire(at: Host, layout: Layout) -> None:
             channel = transport.open_session(timeout=ANSWER_WITHIN)
             channel.settimeout(ANSWER_WITHIN)
             channel.exec_command(command)
+            channel.sendall(stdin.encode())
             at.connector_data[_HELD] = channel
             answer = _first_line(channel)
     except OSError as error:

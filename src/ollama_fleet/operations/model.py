@@ -23,6 +23,7 @@ from ollama_fleet.operations.context import StepFailed, look, mark_changed, mark
 from ollama_fleet.operations.pull import pull_locked
 from ollama_fleet.operations.readiness import LOST, wait_until_ready
 from ollama_fleet.operations.shell import script
+from ollama_fleet.operations.windows import running
 from ollama_fleet.planner.items.model import WantedBase, WantedImport, WantedLoaded, WantedModel
 from ollama_fleet.planner.layout import Scope
 from ollama_fleet.planner.state import HostState
@@ -61,7 +62,7 @@ def models(
     mark_changed(host)
     if broken := _broken_blobs([item.model for item in (*pulls, *creates)], state):
         # A server takes a blob that is there for whole, and would never fetch or write it again.
-        yield script(*(f"rm -f {quote(f'{layout.models}/blobs/{name}')}" for name in broken))
+        yield _removal([f"{layout.models}/blobs/{name}" for name in broken], scope)
     for base in pulls:
         yield _bring(base, folder, layout.models, listen, scope)
     for wanted in creates:
@@ -152,6 +153,12 @@ def _broken_blobs(names: Sequence[ModelName], state: HostState) -> list[str]:
         if sizes.get(digest, size) != size
     }
     return sorted(digest.replace(":", "-") for digest in broken)
+
+
+def _removal(paths: Sequence[str], scope: Scope) -> StringCommand:
+    if scope == "windows":
+        return StringCommand(running.remove_files(path.replace("/", "\\") for path in paths))
+    return script(*(f"rm -f {quote(path)}" for path in paths))
 
 
 def _calling(listen: Listen, scope: Scope, act: Callable[[Ollama, Host], None]) -> Callable[[Host], None]:

@@ -19,6 +19,7 @@ from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.operations.context import StepFailed, look, mark_changed, step
 from ollama_fleet.operations.readiness import LOST, wait_until_ready
 from ollama_fleet.operations.shell import script
+from ollama_fleet.operations.windows import running
 from ollama_fleet.planner.items.prune import Pruned, PrunedFile, PrunedModel, PrunedRelease, size_words
 from ollama_fleet.planner.layout import Layout, Scope
 from ollama_fleet.planner.state import HostState
@@ -53,7 +54,12 @@ def prune(
     models = [item for item in there if isinstance(item, PrunedModel)]
     if models:
         yield step(_deleter(models, state, listen, scope), "prune")
-    if lines := [*_files(there, scope), *_releases(there, layout)]:
+    if scope == "windows":
+        gone = [
+            running.remove_release(layout, item.version) for item in there if isinstance(item, PrunedRelease)
+        ]
+        yield from (StringCommand(lines) for lines in gone)
+    elif lines := [*_files(there, scope), *_releases(there, layout)]:
         yield script(*lines)
     yield step(_teller(there, _bytes(state), scope, models_dir), "prune")
 

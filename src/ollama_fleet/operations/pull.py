@@ -22,6 +22,7 @@ from ollama_fleet.api.listed import by_name
 from ollama_fleet.artifacts.manifest import Manifest, ManifestError
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.operations.context import StepFailed
+from ollama_fleet.operations.windows import running
 from ollama_fleet.planner.items.model import WantedBase
 from ollama_fleet.planner.placement import KEPT_NAMESPACE
 
@@ -116,9 +117,11 @@ def _remove_bad_blobs(at: Host, base: WantedBase, models_dir: str) -> None:
 
     At the first bad one it stops, and takes those that it did not come to for good ever after.
     """
-    blobs = (f"{models_dir}/blobs/{digest.replace(':', '-')}" for digest in sorted(base.content))
+    blobs = [f"{models_dir}/blobs/{digest.replace(':', '-')}" for digest in sorted(base.content)]
     check = 'if [ -f "$blob" ] && [ "sha256-$(sha256sum <"$blob" | cut -c1-64)" != "${blob##*/}" ]; then'
     command = f'for blob in {" ".join(map(quote, blobs))}; do {check} rm -f "$blob"; fi; done'
+    if not models_dir.startswith("/"):  # a drive: Windows
+        command = running.remove_bad_blobs(blob.replace("/", "\\") for blob in blobs)
     at.run_shell_command(StringCommand(command), _sudo=bool(at.data.get("_sudo")))
 
 

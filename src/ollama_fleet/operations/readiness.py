@@ -12,6 +12,7 @@ from ollama_fleet.api.client import Ollama
 from ollama_fleet.api.errors import ApiError
 from ollama_fleet.api.through import STARTING, is_connected
 from ollama_fleet.operations.context import StepFailed
+from ollama_fleet.operations.windows import running
 from ollama_fleet.planner.layout import Layout, Scope
 
 ASK_EVERY = 2.0
@@ -61,7 +62,9 @@ def _check_listener(at: Host, port: int, scope: Scope) -> None:
         return
     try:
         told, output = at.run_shell_command(
-            StringCommand(_listener(port, scope)), _sudo=bool(at.data.get("_sudo")), _timeout=20
+            StringCommand(running.listener(port) if scope == "windows" else _listener(port, scope)),
+            _sudo=bool(at.data.get("_sudo")),
+            _timeout=20,
         )
     except (OSError, SSHException, EOFError):
         return
@@ -101,6 +104,8 @@ echo other"""
 
 def _why_down(at: Host, scope: Scope) -> str | None:
     """What systemd says of a service that it has given up, or starts again and again; None where it runs."""
+    if scope == "windows":
+        return _why_ended(at)
     user = "--user " if scope == "user" else ""
     command = (
         f"systemctl {user}show ollama.service -p ActiveState -p SubState -p NRestarts -p ExecMainStatus; "
@@ -122,3 +127,19 @@ def _why_down(at: Host, scope: Scope) -> str | None:
     last = next((line.removeprefix("said ").strip() for line in lines if line.startswith("said ")), "")
     said = f"; its last words: {last[:200]}" if last else ""
     return f"ollama.service does not stay up, exit status {facts.get('ExecMainStatus', 'unknown')}{said}"
+
+
+def _why_ended(at: Host) -> str | None:
+    """What Task Scheduler says of a task whose server has ended; None where it runs."""
+    try:
+        told, output = at.run_shell_command(
+            StringCommand(running.why_down(Layout.of("windows"))), _timeout=60
+        )
+    except (OSError, SSHException, EOFError):
+        return None
+    lines = output.stdout_lines if told else []
+    if not lines or lines[0].strip() in ("state Running", "state Queued"):
+        return None
+    last = next((line.removeprefix("said ").strip() for line in lines if line.startswith("said ")), "")
+    said = f"; its last words: {last[:200]}" if last else ""
+    return f"the task \\Fleet\\Ollama does not stay up, it is {lines[0].removeprefix('state ').strip() or 'gone'}{said}"

@@ -19,6 +19,7 @@ from pyinfra.context import host
 from ollama_fleet.api.through import is_connected
 from ollama_fleet.operations.context import failure_of, has_changed, look, mark_changed, step
 from ollama_fleet.operations.shell import script
+from ollama_fleet.operations.windows import running
 from ollama_fleet.planner.before import NO_GROUP, NO_LINGERING, NO_USER, absent_line
 from ollama_fleet.planner.layout import Layout, Scope
 from ollama_fleet.planner.record import KEPT, Record
@@ -63,7 +64,10 @@ def record(
         host.noop("nothing to record")
         return
     mark_changed(host)
-    yield script(*note_before(layout, state), write_record(pending.record, layout))
+    if layout.scope == "windows":
+        yield StringCommand(running.write_record(layout, pending.record.id, pending.record.line()))
+    else:
+        yield script(*note_before(layout, state), write_record(pending.record, layout))
     yield step(_begun(pending), "record")
 
 
@@ -116,8 +120,11 @@ def _begun(pending: Pending) -> Any:
 def _send(at: Host, pending: Pending, record: Record) -> None:
     """Write outside the usual course; a record that cannot be written must not be what fails an apply."""
     try:
+        command = write_record(record, pending.layout)
+        if pending.layout.scope == "windows":
+            command = running.write_record(pending.layout, record.id, record.line())
         at.run_shell_command(
-            StringCommand(write_record(record, pending.layout)),
+            StringCommand(command),
             _sudo=bool(at.data.get("_sudo")),
             _timeout=WRITTEN_WITHIN,
         )

@@ -61,7 +61,7 @@ class LoadedRule:
 class FirewallState:
     """What every firewall has; by itself: none is there, or nobody could look."""
 
-    backend: Literal["ufw", "nftables", "firewalld", "none", "unknown"] = "unknown"
+    backend: Literal["ufw", "nftables", "firewalld", "windows", "none", "unknown"] = "unknown"
     active: bool = False
     rules: tuple[FirewallRule, ...] = ()
     """Rules that were understood, in the order in which each place tries them."""

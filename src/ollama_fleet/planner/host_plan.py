@@ -25,13 +25,17 @@ from ollama_fleet.planner.items.release import Archive, WantedRelease
 from ollama_fleet.planner.items.service import WantedService, manager_of
 from ollama_fleet.planner.items.text_file import WantedFile, WantedLine
 from ollama_fleet.planner.items.unproven import WantedProof
+from ollama_fleet.planner.items.windows.desktop_app import NoDesktopApp
+from ollama_fleet.planner.items.windows.release import WindowsRelease
+from ollama_fleet.planner.items.windows.variable import WantedVariable
 from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.placement import Placement, place
-from ollama_fleet.planner.prune import undeclared
+from ollama_fleet.planner.prune import left_words, undeclared
 from ollama_fleet.planner.release_limits import check_request
 from ollama_fleet.planner.remarks import remarks
 from ollama_fleet.planner.render import RenderError, Templates
 from ollama_fleet.planner.state import HostState
+from ollama_fleet.planner.windows.plan import check_names, check_windows, windows_parts, windows_remarks
 from ollama_fleet.spec.hosts import HostSpec
 from ollama_fleet.spec.values import Duration, parse_duration
 
@@ -70,6 +74,9 @@ class HostPlan:
     """What the user should know and no operation changes."""
     shortage: str | None = None
     """Why the host has no room for what would be fetched: such a plan is not applied."""
+    variables: tuple[WantedVariable, ...] = ()
+    """Of the whole system; Windows only, as is the next."""
+    desktop_app: NoDesktopApp | None = None
 
     @property
     def loopback_only(self) -> bool:
@@ -83,6 +90,9 @@ class HostPlan:
         yield from self.directories
         if self.firewall:
             yield self.firewall
+        yield from self.variables
+        if self.desktop_app:
+            yield self.desktop_app
         yield from self.files
         yield from self.lines
         yield self.release
@@ -145,6 +155,8 @@ def _plan(
     state: HostState,
     layout: Layout,
 ) -> HostPlan:
+    if layout.scope == "windows":
+        return _plan_windows(spec, lock, insecure, templates, secrets, state, layout)
     _check_platform(spec, state)
     release = _release(spec, lock, state, layout)
     if not release.unpacks(state):
@@ -190,10 +202,58 @@ def _plan(
     )
 
 
+def _plan_windows(
+    spec: HostSpec,
+    lock: Lock,
+    insecure: frozenset[str],
+    templates: Templates,
+    secrets: Mapping[str, SecretStr],
+    state: HostState,
+    layout: Layout,
+) -> HostPlan:
+    _check_architecture(state)
+    check_windows(state)
+    plain = _release(spec, lock, state, layout)
+    release = WindowsRelease(plain.version, plain.archives, layout)
+    placements = _placements(spec, lock, insecure, templates, state)
+    check_names(placements)
+    environment = _environment(spec, release, layout)
+    parts = windows_parts(spec, release, environment, templates, secrets, state, layout)
+    undeclared_there = undeclared(placements, release.version, lock, "task", state, layout)
+    left = left_words(undeclared_there) if spec.prune == "report" else None
+    return HostPlan(
+        host=spec.name,
+        layout=layout,
+        account=None,
+        directories=parts.directories,
+        firewall=parts.firewall,
+        release=release,
+        files=(parts.script,),
+        lines=(),
+        service=parts.service,
+        bases=tuple(dict.fromkeys(placement.base for placement in placements)),
+        models=tuple(placement.created for placement in placements),
+        loaded=tuple(_loaded(spec, placement) for placement in placements if placement.preload),
+        pruned=undeclared_there if spec.prune is True else (),
+        unproven=WantedProof(layout),
+        placements=placements,
+        address=str(spec.listen.host),
+        port=spec.listen.port,
+        outside_address=_outside_address(spec),
+        told=(*windows_remarks(parts, release, state, placements), *([left] if left else [])),
+        variables=parts.variables,
+        desktop_app=parts.desktop_app,
+    )
+
+
+def _check_architecture(state: HostState) -> None:
+    if state.platform.architecture not in ARCHITECTURES:
+        raise PlanError(f"{state.platform.architecture} is no processor that Ollama is released for")
+
+
 def _check_platform(spec: HostSpec, state: HostState) -> None:
     there = state.platform
-    if there.architecture not in ARCHITECTURES:
-        raise PlanError(f"{there.architecture} is no processor that Ollama is released for")
+    _check_architecture(state)
     if spec.scope == "system" and not there.systemd:
         raise PlanError("the host does not run systemd; `scope: user` does without")
     if spec.scope == "system" and there.uid != 0:
@@ -204,7 +264,7 @@ def _check_platform(spec: HostSpec, state: HostState) -> None:
 
 def _release(spec: HostSpec, lock: Lock, state: HostState, layout: Layout) -> WantedRelease:
     architecture = ARCHITECTURES[state.platform.architecture]
-    target = f"linux-{architecture}"
+    target = f"{spec.os}-{architecture}"
     targets = [target]
     if any(device.vendor == "amd" for device in state.devices) and f"{target}-rocm" in TARGETS:
         targets.append(f"{target}-rocm")

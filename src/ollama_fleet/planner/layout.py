@@ -1,4 +1,4 @@
-"""Where things lie on a Linux host, for the whole system or inside one account's home.
+"""Where things lie on a host: for the whole system or inside one account's home, or on Windows.
 
 In user scope paths begin with `~/` until the home directory is known from the probe.
 """
@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
-Scope = Literal["system", "user"]
+Scope = Literal["system", "user", "windows"]
+"""`windows` is for the whole system too, with other paths."""
 
 SERVICE_USER = "ollama"
 MARK = "ollama-fleet"
@@ -43,6 +44,8 @@ class Layout:
     @classmethod
     def of(cls, scope: Scope, models_dir: str | None = None) -> Layout:
         """Layout of a scope, with the models in `models_dir` or where Ollama would put them."""
+        if scope == "windows":
+            return cls._windows(models_dir)
         if scope == "system":
             return cls(
                 scope="system",
@@ -75,9 +78,29 @@ class Layout:
             service_home="~",
         )
 
+    @classmethod
+    def _windows(cls, models_dir: str | None) -> Layout:
+        """Below Program Files, where only administrators may write: SYSTEM runs what lies there."""
+        root = "C:\\Program Files\\ollama-fleet"
+        return cls(
+            scope="windows",
+            releases=f"{root}\\releases",
+            command="",
+            unit="",
+            drop_in="",
+            environment=f"{root}\\state\\serve.ps1",
+            profile="",
+            login_profile=None,
+            state=f"{root}\\state",
+            models=models_dir or "C:\\ProgramData\\Ollama\\models",
+            service_user="SYSTEM",
+            service_group="",
+            service_home="",
+        )
+
     def at(self, home: str, user: str, group: str) -> Layout:
         """Fill in the home directory and the account of a user-scope host; system scope is complete."""
-        if self.scope == "system":
+        if self.scope != "user":
             return self
 
         def full(path: str) -> str:

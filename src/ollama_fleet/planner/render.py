@@ -14,6 +14,7 @@ from typing import Any
 import jinja2
 
 from ollama_fleet.artifacts import modelfile
+from ollama_fleet.planner.windows.quoting import literal
 
 
 class RenderError(Exception):
@@ -75,6 +76,7 @@ class Templates:
             unit_path=unit_path,
             environment_value=environment_value,
             shell_word=shlex.quote,
+            powershell=literal,
             value=modelfile_value,
             combine=combine,
             pairs=pairs,

@@ -13,6 +13,7 @@ from ollama_fleet.artifacts.manifest import Manifest, ManifestError
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.hardware.device import Device
 from ollama_fleet.planner.firewall_state import FirewallState
+from ollama_fleet.planner.windows.state import WindowsState
 
 FileKind = Literal["file", "directory", "link", "other"]
 
@@ -207,3 +208,5 @@ class HostState:
     """By the paths of releases and models; nothing where it could not be read."""
     loaded: tuple[str, ...] | None = None
     """Names of the models in memory; None where nobody asked or no server answered."""
+    windows: WindowsState | None = None
+    """What only a Windows host has."""

@@ -20,10 +20,13 @@ from ollama_fleet.planner.layout import Layout, Scope
 from ollama_fleet.planner.state import HostState
 from ollama_fleet.probe import read
 from ollama_fleet.probe.request import ProbeRequest
+from ollama_fleet.probe.windows import read as windows_read
 
 _MEMORY = "ollama_fleet.probe"
 TIMEOUT = 120
 """Seconds for the one command; what it runs is bounded too, but a dying disk is not."""
+WINDOWS_TIMEOUT = 300
+"""PowerShell takes seconds to start, and some more to list the firewall's rules."""
 
 
 class OllamaHost(FactBase[list[str]]):
@@ -32,6 +35,18 @@ class OllamaHost(FactBase[list[str]]):
     def command(self, scope: Scope = "system", models_dir: str | None = None) -> str:
         """Return the script for a scope and a models directory."""
         return read.script(ProbeRequest(Layout.of(scope, models_dir)))
+
+    def process(self, output: list[str]) -> list[str]:
+        """Return the lines as they are."""
+        return list(output)
+
+
+class OllamaWindowsHost(FactBase[list[str]]):
+    """The same of a Windows host: one line in base64."""
+
+    def command(self, models_dir: str | None = None) -> str:
+        """Return the script for a models directory."""
+        return windows_read.script(ProbeRequest(Layout.of("windows", models_dir)))
 
     def process(self, output: list[str]) -> list[str]:
         """Return the lines as they are."""
@@ -51,7 +66,12 @@ def probe(host: Host, request: ProbeRequest) -> tuple[HostState, Layout]:
             "models_dir": request.layout.models,
         }
         try:
-            lines = host.get_fact(OllamaHost, **arguments, _timeout=TIMEOUT)
+            if request.layout.scope == "windows":
+                lines = host.get_fact(
+                    OllamaWindowsHost, models_dir=request.layout.models, _timeout=WINDOWS_TIMEOUT
+                )
+            else:
+                lines = host.get_fact(OllamaHost, **arguments, _timeout=TIMEOUT)
         except (EOFError, OSError, SSHException) as error:
             if isinstance(error, EOFError):
                 click.echo(err=True)  # the question that nobody answered has no end of its line

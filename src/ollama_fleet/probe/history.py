@@ -8,6 +8,7 @@ from pyinfra.api.facts import FactBase
 
 from ollama_fleet.planner.layout import Layout, Scope
 from ollama_fleet.planner.record import KEPT, Record
+from ollama_fleet.planner.windows.quoting import literal
 from ollama_fleet.probe.shell import word
 
 MARKER = "@@ollama-fleet history"
@@ -19,6 +20,8 @@ class ApplyHistory(FactBase[list[Record]]):
     def command(self, scope: Scope = "system") -> str:
         """Return the script for a scope."""
         layout = Layout.of(scope)
+        if scope == "windows":
+            return _of_windows(layout)
         lock = word(layout.apply_lock)
         return f"""
 echo '{MARKER}'
@@ -30,6 +33,27 @@ exit 0"""
     def process(self, output: list[str]) -> list[Record]:
         """Read the lines; what is no record of a known version is passed over."""
         return read(list(output))
+
+
+def _of_windows(layout: Layout) -> str:
+    root = layout.state.rpartition("\\")[0]
+    lock, history = literal(f"{root}\\apply.lock"), literal(f"{layout.state}\\history")
+    return f"""
+'{MARKER}'
+if ([IO.File]::Exists({lock})) {{
+  try {{
+    $held = [IO.File]::Open({lock}, 'OpenOrCreate', 'ReadWrite', 'None')
+    $held.Close()
+  }} catch {{ 'at-work' }}
+}}
+$records = @(Get-ChildItem -LiteralPath {history} -File -Force -ErrorAction SilentlyContinue |
+  ForEach-Object {{ $_.FullName }})
+[Array]::Sort($records, [StringComparer]::Ordinal)
+foreach ($record in $records) {{
+  if ($record -like '*.json') {{
+    'record ' + [Text.Encoding]::UTF8.GetString([IO.File]::ReadAllBytes($record)).Trim()
+  }}
+}}"""
 
 
 def read(lines: list[str]) -> list[Record]:

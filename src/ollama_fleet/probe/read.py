@@ -21,6 +21,7 @@ from ollama_fleet.probe.sections import (
     release,
     service,
 )
+from ollama_fleet.probe.windows import read as windows_read
 
 MARKER = "@@ollama-fleet"
 PREAMBLE = """
@@ -44,6 +45,13 @@ def script(request: ProbeRequest) -> str:
 
 def parse(lines: list[str], request: ProbeRequest) -> tuple[HostState, Layout]:
     """Return the state, and the layout with the home directory filled in. Raises ProbeError."""
+    if request.layout.scope == "windows":
+        try:
+            return windows_read.parse(lines), request.layout
+        except (KeyError, ValueError, TypeError) as error:
+            raise ProbeError(
+                f"the probe printed something unexpected ({type(error).__name__}: {error})"
+            ) from error
     sections: dict[str, list[str]] = {}
     current: list[str] = []
     for line in lines:

@@ -17,6 +17,7 @@ from ollama_fleet.spec.names import AUTO, CPU, canonical_model, is_file_base
 from ollama_fleet.spec.reading import Reading
 from ollama_fleet.spec.secret import SecretReference
 from ollama_fleet.spec.values import ReleaseVersion
+from ollama_fleet.spec.windows_paths import is_windows_path
 from ollama_fleet.spec.yaml_source import Data
 
 
@@ -143,6 +144,7 @@ def check_host(hosts: Hosts, name: str, merged: Merged) -> None:
         check.wrong(
             ("ssh",), "the machine that deploys is not reached over SSH", "remove ssh, or write an address"
         )
+    _check_system(check)
     _check_exposure(check)
     for request in hosts.requests(name):
         _check_request(check, request, version)
@@ -182,6 +184,33 @@ def _check_release_reads(check: _HostCheck, version: ReleaseVersion) -> None:
     if kv_type not in {"f16", "f32", "bf16"} and environment.get("OLLAMA_FLASH_ATTENTION") == "0":
         message = f"a KV cache of type {kv_type} needs flash attention, which is switched off"
         check.wrong(("env", "OLLAMA_KV_CACHE_TYPE"), message, "set OLLAMA_FLASH_ATTENTION: true")
+
+
+def _check_system(check: _HostCheck) -> None:
+    """What Windows has otherwise than Linux, or not at all."""
+    models_dir = check.settings.get("models_dir")
+    if check.settings.get("os") != "windows":
+        if models_dir is not None and is_windows_path(models_dir):
+            check.wrong(
+                ("models_dir",), f"{show(models_dir)} is a path of Windows", "write os: windows at the host"
+            )
+        return
+    if models_dir is not None and not is_windows_path(models_dir):
+        check.wrong(
+            ("models_dir",), f"{show(models_dir)} is no path of Windows", "write D:\\Models\\OllamaModels"
+        )
+    if check.settings.get("scope") == "user":
+        check.wrong(
+            ("scope",), "on Windows the server is the whole system's", "remove it, or write scope: system"
+        )
+    if check.settings.get("sudo"):
+        check.wrong(
+            ("sudo",), "there is no sudo on Windows", "write sudo: false; let ssh.user be an administrator"
+        )
+    if check.settings.get("firewall", {}).get("backend", "auto") != "auto":
+        check.wrong(("firewall", "backend"), "Windows has a firewall of its own", "write backend: auto")
+    if check.settings.get("address") == LOCAL:
+        check.wrong(("address",), "@local is for Linux", "write the address at which OpenSSH answers")
 
 
 def _check_exposure(check: _HostCheck) -> None:

@@ -17,6 +17,7 @@ from ollama_fleet.spec.parameters import PARAMETERS, Parameter, ParameterValue, 
 from ollama_fleet.spec.secret import SecretReference
 from ollama_fleet.spec.values import Duration, ReleaseVersion
 from ollama_fleet.spec.variables import VARIABLES, Kind, Variable
+from ollama_fleet.spec.windows_paths import is_windows_path, parse_windows_directory
 
 T = TypeVar("T")
 
@@ -222,7 +223,15 @@ _QUANTIZATION_SCHEMA = {
     ]
 }
 
+
 # What stands in one key.
+def _models_dir(value: object) -> str:
+    """A directory of Linux or, with a drive, of Windows; which of them the host has is checked with the host."""
+    if isinstance(value, str) and (is_windows_path(value) or value.startswith("\\\\")):
+        return parse_windows_directory(value)
+    return values.parse_models_dir(value)
+
+
 Flag = Annotated[bool, PlainValidator(_boolean), _schema("boolean")]
 Port = Annotated[int, PlainValidator(_integer(1, 65535)), _schema("integer", minimum=1, maximum=65535)]
 ListenField = Annotated[
@@ -236,7 +245,7 @@ Networks = Annotated[
     _schema("array", items={"type": "string", "pattern": "^[0-9A-Fa-f:.]+(/[0-9]+)?$"}),
 ]
 Address = Annotated[str, PlainValidator(addresses.parse_address), _schema("string", "^(@local|[^@ ]+)$")]
-ModelsDir = Annotated[str, PlainValidator(values.parse_models_dir), _schema("string", "^/")]
+ModelsDir = Annotated[str, PlainValidator(_models_dir), _schema("string", r"^(/|[A-Za-z]:[\\/])")]
 ControllerPath = Annotated[str, PlainValidator(values.parse_controller_path), _schema("string")]
 UserName = Annotated[
     str, PlainValidator(names.parse_user), _schema("string", "^[A-Za-z_][A-Za-z0-9._-]*(@[A-Za-z0-9.-]+)?$")

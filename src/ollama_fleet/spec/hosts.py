@@ -56,7 +56,7 @@ class HostSpec:
     ssh: SshSpec
     sudo: bool
     scope: Literal["system", "user"]
-    os: Literal["linux"]
+    os: Literal["linux", "windows"]
     arch: Literal["amd64", "arm64"] | None
     listen: Listen
     models_dir: str | None
@@ -74,9 +74,16 @@ class HostSpec:
     verify: Literal["quick", "load", "full"] = "load"
 
     @property
-    def connector(self) -> Literal["local", "ssh"]:
+    def connector(self) -> Literal["local", "ssh", "windows"]:
         """How pyinfra reaches the host."""
+        if self.os == "windows":
+            return "windows"
         return "local" if self.address == LOCAL else "ssh"
+
+    @property
+    def place(self) -> Literal["system", "user", "windows"]:
+        """Which layout the host has: that of its scope, or Windows'."""
+        return "windows" if self.os == "windows" else self.scope
 
     def model(self, name: str) -> ModelRequest:
         """The request for a model; raises KeyError where the host does not serve it."""

@@ -188,7 +188,9 @@ class HostSettings(Section):
         None, description="Address and port of the server (OLLAMA_HOST); 127.0.0.1:11434 if left out."
     )
     models_dir: fields.ModelsDir | None = Field(
-        None, description="Directory of the models (OLLAMA_MODELS); if left out, that of the service's user."
+        None,
+        description="Directory of the models (OLLAMA_MODELS), such as /srv/ollama/models or D:\\Models\\OllamaModels; "
+        "if left out, that of the service's user, on Windows C:\\ProgramData\\Ollama\\models.",
     )
     env: fields.Environment | None = Field(None, description="Environment variables of the server.")
     firewall: Firewall | None = Field(None, description="Who may connect to the port.")
@@ -207,7 +209,10 @@ class HostSettings(Section):
     )
     os: (
         Annotated[Literal["linux", "windows"], word("linux", "windows"), _words("linux", "windows")] | None
-    ) = Field(None, description="Operating system; linux if left out.")
+    ) = Field(
+        None,
+        description="linux (if left out) or windows: Windows 10, 11, Server 2019 or later, with OpenSSH.",
+    )
     arch: Annotated[Literal["amd64", "arm64"], word("amd64", "arm64"), _words("amd64", "arm64")] | None = (
         Field(None, description="Processor, where it shall be known without asking the host.")
     )

@@ -182,8 +182,6 @@ def parse_models_dir(value: object) -> str:
     """An absolute POSIX directory for models, in canonical form."""
     text = check_path(value)
     if not text.startswith("/"):
-        if re.match(r"[A-Za-z]:[\\/]", text):
-            raise Wrong(f"{show(text)} is a Windows path", "Windows hosts are not supported yet")
         raise Wrong(f"{show(text)} is not absolute", "begin the path with /")
     path = "/" + "/".join(part for part in text.split("/") if part not in {"", "."})
     if path in _NEVER_A_MODELS_DIRECTORY or path.startswith(_NEVER_BELOW):

@@ -11,16 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_fleet.connectors.powershell import (
-    ERROR,
-    LONGEST_LINE,
-    array,
-    command_line,
-    framed,
-    literal,
-    readable,
-)
+from ollama_fleet.connectors.powershell import ERROR, LONGEST_LINE, command_line, framed, readable
 from ollama_fleet.connectors.windows import sftp_path
+from ollama_fleet.planner.windows.quoting import array, literal
 from windows import dotnet
 from windows.powershell import Interpreter, parse
 from windows.values import Exited, NotModelledError, ThrownError

@@ -13,7 +13,7 @@ from ollama_fleet.planner.difference import Difference, compare
 from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.state import HostState, Platform
 
-Manager = Literal["systemd", "systemd-user", "supervisor"]
+Manager = Literal["systemd", "systemd-user", "supervisor", "task"]
 
 DEFAULT_PORT = 11434
 DELETED = " (deleted)"
@@ -26,6 +26,8 @@ def manager_of(platform: Platform, layout: Layout) -> Manager:
     An account's systemd is of use only if it outlives the login: with lingering on, or where polkit is
     there to grant it.
     """
+    if layout.scope == "windows":
+        return "task"
     if layout.scope == "system":
         return "systemd"
     if platform.user_manager and (platform.lingering or platform.polkit):

@@ -1,0 +1,154 @@
+"""The operations of a Windows host, under one name."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from ollama_fleet.operations.context import look, mark_changed
+from ollama_fleet.operations.windows.script import (
+    administrators_only,
+    make_directory,
+    powershell,
+    stop_server,
+    write_secret_file,
+)
+from ollama_fleet.planner.items.directory import WantedDirectory
+from ollama_fleet.planner.items.text_file import WantedFile
+from ollama_fleet.planner.items.windows.desktop_app import NoDesktopApp
+from ollama_fleet.planner.items.windows.service import WindowsService
+from ollama_fleet.planner.items.windows.variable import WantedVariable
+from ollama_fleet.planner.windows import task
+from ollama_fleet.planner.windows.quoting import literal
+
+
+@operation()
+def directories(
+    wanted: Sequence[WantedDirectory], models_dir: str | None = None
+) -> Generator[StringCommand, None, None]:
+    """Make directories; our own is shut to all but administrators, since SYSTEM runs what lies there.
+
+    Args:
+        wanted: the directories.
+        models_dir: where models lie, if not below ProgramData (only read, to share one probe).
+    """
+    state, layout = look("windows", models_dir)
+    missing = [item for item in wanted if item.differences(state)]
+    if not missing:
+        host.noop("directories are as wanted")
+        return
+    mark_changed(host)
+    lines = []
+    for item in missing:
+        lines.append(make_directory(item.path))
+        if item.path == layout.state:
+            lines.append(administrators_only(item.path))
+    yield powershell(*lines)
+
+
+@operation()
+def variables(
+    wanted: Sequence[WantedVariable], models_dir: str | None = None
+) -> Generator[StringCommand, None, None]:
+    """Set and remove variables of the whole system, and read them back.
+
+    Args:
+        wanted: the variables; one without a value is removed.
+        models_dir: where models lie, if not below ProgramData (only read, to share one probe).
+    """
+    state, _ = look("windows", models_dir)
+    different = [item for item in wanted if item.differences(state)]
+    if not different:
+        host.noop("variables are as wanted")
+        return
+    mark_changed(host)
+    lines = []
+    for item in different:
+        name = literal(item.name)
+        value = "$null" if item.value is None else literal(item.value)
+        lines += [
+            f"[Environment]::SetEnvironmentVariable({name}, {value}, 'Machine')",
+            f"if ([Environment]::GetEnvironmentVariable({name}, 'Machine') -cne {value}) "
+            f"{{ throw {literal(f'the variable {item.name} does not keep its value')} }}",
+        ]
+    yield powershell(*lines)
+
+
+@operation()
+def desktop_app(wanted: NoDesktopApp, models_dir: str | None = None) -> Generator[StringCommand, None, None]:
+    """Stop the tray app of OllamaSetup, and keep it from starting at the next login.
+
+    Args:
+        wanted: that there is none.
+        models_dir: where models lie, if not below ProgramData (only read, to share one probe).
+    """
+    state, _ = look("windows", models_dir)
+    if not wanted.differences(state) or state.windows is None:
+        host.noop("no tray app")
+        return
+    mark_changed(host)
+    lines = [
+        "foreach ($process in @(Get-CimInstance -ClassName Win32_Process -Filter 'Name = ''ollama app.exe''')) {",
+        "  Stop-Process -Id $process.ProcessId -Force",
+        "}",
+        *(
+            f"Remove-Item -LiteralPath {literal(setup.startup_link)} -Force"
+            for setup in state.windows.setups
+            if setup.startup_link
+        ),
+        # Its server would go on without it.
+        stop_server(),
+    ]
+    yield powershell(*lines)
+
+
+@operation()
+def files(
+    wanted: Sequence[WantedFile], models_dir: str | None = None
+) -> Generator[StringCommand, None, None]:
+    """Write files, each beside its place and then moved into it.
+
+    Args:
+        wanted: the files; their content is in no command line.
+        models_dir: where models lie, if not below ProgramData (only read, to share one probe).
+    """
+    state, _ = look("windows", models_dir)
+    different = [item for item in wanted if item.differences(state)]
+    if not different:
+        host.noop("files are as wanted")
+        return
+    mark_changed(host)
+    for item in different:
+        yield write_secret_file(item.path, item.content)
+
+
+@operation()
+def service(wanted: WindowsService, models_dir: str | None = None) -> Generator[StringCommand, None, None]:
+    """Have the task registered and enabled, and its server running from the script of now.
+
+    A process started over SSH would die with the connection, so it is always the task that starts it.
+
+    Args:
+        wanted: the task and its server.
+        models_dir: where models lie, if not below ProgramData (only read, to share one probe).
+    """
+    state, _ = look("windows", models_dir)
+    if not wanted.differences(state) and not wanted.restart_because:
+        host.noop("the task is registered and its server runs")
+        return
+    mark_changed(host)
+    lines = []
+    if wanted.needs_registration(state):
+        lines += [
+            f"Register-ScheduledTask -TaskPath {literal(task.PATH)} -TaskName {literal(task.NAME)} "
+            f"-Xml {literal(wanted.xml)} -Force | Out-Null",
+        ]
+    if wanted.needs_restart(state):
+        lines += [
+            stop_server(),
+            f"Start-ScheduledTask -TaskPath {literal(task.PATH)} -TaskName {literal(task.NAME)}",
+        ]
+    yield powershell(*lines)

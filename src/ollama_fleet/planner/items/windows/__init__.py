@@ -1,0 +1,1 @@
+"""Items of a Windows host that differ from a Linux host's."""

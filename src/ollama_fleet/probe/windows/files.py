@@ -1,0 +1,41 @@
+"""Directories and the one file that operations write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ollama_fleet.planner.state import FileState
+from ollama_fleet.planner.windows.quoting import array, literal
+from ollama_fleet.probe.request import ProbeRequest
+
+
+def script(request: ProbeRequest) -> str:
+    """Set `files`; of the script that starts the server, which may hold secrets, only the hash leaves the host."""
+    layout = request.layout
+    paths = (layout.releases, layout.state, layout.models, layout.environment)
+    return f"""
+$r.files = @(foreach ($path in {array(paths)}) {{
+  $item = Get-Item -LiteralPath $path -Force -ErrorAction SilentlyContinue
+  if ($item) {{
+    $hash = $null
+    if ($path -eq {literal(layout.environment)} -and -not $item.PSIsContainer) {{
+      $hash = (Get-FileHash -LiteralPath $path -Algorithm SHA256).Hash
+    }}
+    @{{ path = $path; directory = [bool]$item.PSIsContainer; sha256 = $hash }}
+  }}
+}})"""
+
+
+def parse(found: Iterable[Mapping[str, Any]]) -> dict[str, FileState]:
+    """Return the paths that exist; Windows has no modes."""
+    return {
+        str(item["path"]): FileState(
+            kind="directory" if item["directory"] else "file",
+            mode=0,
+            owner="",
+            group="",
+            sha256=str(item["sha256"]).lower() if item["sha256"] else None,
+        )
+        for item in found
+    }
