@@ -26,9 +26,6 @@ from ollama_fleet.planner.layout import Layout
 from ollama_fleet.spec.addresses import DEFAULT_LISTEN, parse_listen
 from ollama_fleet.spec.errors import Wrong
 
-COMING_BACK = 60.0
-"""Seconds for a server that has answered before to answer again."""
-
 
 @dataclass(frozen=True, slots=True)
 class Guard:
@@ -86,7 +83,7 @@ class Earlier:
 
     def check(self, at: Host, server: Ollama, layout: Layout) -> None:
         """Wait until it serves. Raises StepFailed."""
-        version = wait_until_ready(at, server, layout.scope, COMING_BACK)
+        version = wait_until_ready(at, server, layout.scope)
         if self.release and version != self.release:
             raise StepFailed(f"the server says version {version}, before it was {self.release}")
 
