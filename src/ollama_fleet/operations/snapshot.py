@@ -105,12 +105,16 @@ def settle(layout: Layout) -> list[str]:
 
     Where the release is the same as before, the one that was kept earlier stays.
     """
-    before, kept = quote(layout.unproven), quote(layout.kept)
-    copy = f"{before}/files/{paths(layout).index(layout.current)}"
+    before, kept, releases = quote(layout.unproven), quote(layout.kept), quote(layout.releases)
+    numbers = {path: number for number, path in enumerate(paths(layout))}
+    link, command = (f"{before}/files/{numbers[path]}" for path in (layout.current, layout.command))
     return [
         f"rm -rf {quote(layout.models_before)}",
+        f"was=$(readlink {link} || true); is=$(readlink {quote(layout.current)} || true)",
         f"if [ ! -d {before} ]; then :",
-        f'elif [ "$(readlink {quote(layout.current)})" = "$(readlink {copy})" ]; then rm -rf {before}',
+        # A link that led nowhere was no release; where there was none, the command was somebody else's, or nothing.
+        f'elif [ "$was" = "$is" ] || {{ [ -n "$was" ] && [ ! -d {releases}/"$was" ]; }} ||',
+        f'  {{ [ -z "$was" ] && [ ! -f {command} ]; }}; then rm -rf {before}',
         f"else rm -f {before}/pid {before}/listen; rm -rf {kept}; mv -T {before} {kept}; fi",
     ]
 

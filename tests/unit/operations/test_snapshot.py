@@ -137,6 +137,26 @@ def test_a_proven_change_of_models_keeps_what_was_kept(layout: Layout) -> None:
     assert not Path(layout.unproven).exists()
 
 
+def test_a_link_that_led_nowhere_is_not_kept(layout: Layout) -> None:
+    link(layout.current, "0.0.9")
+    take(layout)
+    link(layout.current, "0.1.0")
+    run(snapshot.settle(layout))
+    assert not Path(layout.unproven).exists()
+    assert not Path(layout.kept).exists()
+
+
+def test_an_installation_of_somebody_else_is_kept(layout: Layout) -> None:
+    Path(layout.current).unlink()
+    Path(layout.command).unlink()
+    write(layout.command, "theirs", 0o755)
+    take(layout)
+    link(layout.command, layout.binary)
+    link(layout.current, "0.1.0")
+    run(snapshot.settle(layout))
+    assert Path(f"{layout.kept}/files/7").read_text() == "theirs"
+
+
 def test_settling_where_nothing_is_under_way(layout: Layout) -> None:
     before = tree(layout)
     run(snapshot.settle(layout))
