@@ -63,6 +63,11 @@ def roll_back(source: Source, path: Path, spec: HostSpec) -> str:
 
 
 def _on(at: Host, source: Source, spec: HostSpec) -> str:
+    if spec.os == "windows":
+        raise RollbackFailed(
+            "hosts with Windows do not go back by this command; pin the version before in fleet.yaml, which is still "
+            "unpacked there, and apply"
+        )
     if not at.connected:
         raise StepFailed("no connection")
     plan, state = plan_connected(at, source, spec)
