@@ -180,8 +180,9 @@ class _Trial:
     def _turn(self, measure: Gauge, turn: int) -> Answer:
         """Fill the context; the last turn writes beyond its end, as a chat that has grown too long does."""
         context = self.options["num_ctx"]
-        room = max(context - ANSWER - SPARE, 1)
-        answer = ANSWER * (4 if turn == self.bench.turns - 1 and turn else 1)
+        last = turn == self.bench.turns - 1
+        room = max(context - SPARE - (0 if last else ANSWER), 1)
+        answer = ANSWER * (4 if last else 1)
         asked = {**self.options, **VARIED, "num_predict": answer, "seed": turn}
         prompt = words(measure.words_for(room), seed=100 + turn)
         return ask(
