@@ -10,7 +10,7 @@ from typing import Literal
 from ollama_fleet.artifacts.http_source import HttpOptions
 from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.artifacts.lock_changes import Kind, locked_things
-from ollama_fleet.artifacts.lock_entries import ArchiveLock, FileLock
+from ollama_fleet.artifacts.lock_entries import ArchiveLock, FileLock, ModelLock
 from ollama_fleet.artifacts.locking import (
     LockingError,
     archive_urls,
@@ -82,7 +82,7 @@ def _against_fleet(fleet: Fleet, lock: Lock) -> Iterator[Finding]:
         yield Finding(*_key(base), "missing")
     for key, thing in locked_things(used).items():
         needed.add(key)
-        if not isinstance(thing.entry, ArchiveLock) and not with_readable_facts(thing.entry):  # type: ignore[arg-type]
+        if isinstance(thing.entry, ModelLock | FileLock) and not with_readable_facts(thing.entry):
             yield Finding(*key, "stale", thing.digest, reason="its facts cannot be read by this ollama-fleet")
     for key, thing in locked_things(lock).items():
         # What a base that is missing would decide may need any of the others.
