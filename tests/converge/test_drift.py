@@ -18,6 +18,8 @@ from ollama_fleet.outputs.schemas import SCHEMAS
 
 pytestmark = pytest.mark.lab
 
+PREVIOUS = "/var/lib/ollama-fleet/previous"
+"""What a rollback goes back to: kept anew by every apply that switches the release or the settings."""
 SCHEMA = jsonschema.Draft202012Validator(SCHEMAS["drift"]())
 
 
@@ -136,4 +138,5 @@ def _placed(drifts: tuple[Drift, ...], rack: Rack) -> Iterator[tuple[Drift, Host
 
 
 def _differences(before: dict[str, Entry], after: dict[str, Entry]) -> set[str]:
-    return {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    return {path for path in changed if not path.startswith(PREVIOUS)}
