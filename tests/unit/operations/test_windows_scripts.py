@@ -1,0 +1,80 @@
+"""Every script that is made for Windows parses, whatever stands in its values; the firewall's rule is adopted."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ollama_fleet.connectors.powershell import framed
+from ollama_fleet.operations.windows import running
+from ollama_fleet.operations.windows.script import remove, stop_server, write_text
+from ollama_fleet.planner.items.windows.firewall import DESCRIPTION, WindowsFirewall
+from ollama_fleet.planner.layout import Layout
+from ollama_fleet.planner.state import HostState, Platform
+from ollama_fleet.planner.windows.state import WindowsFirewallState, WindowsRule
+from ollama_fleet.probe.request import ProbeRequest
+from ollama_fleet.probe.windows import read
+from windows.powershell import parse
+
+VALUES = st.text(st.sampled_from(list("ab 模型'\"‘’`$%;&|(){}[]@#\\\n")), min_size=1, max_size=20)
+PLATFORM = Platform("amd64", "Windows", "fleet", "", 0, "C:\\", frozenset(), False, False, False, False)
+
+
+@settings(max_examples=25, deadline=None)
+@given(VALUES)
+def test_every_script_parses(value: str) -> None:
+    layout = Layout.of("windows", f"D:\\{value}")
+    for script in (
+        read.script(ProbeRequest(layout)),
+        write_text(value, value),
+        remove(value),
+        stop_server(),
+        running.lock(layout, value),
+        running.listener(11434),
+        running.why_down(layout),
+        running.write_record(layout, "20260101T000000Z-abc", value),
+        running.remove_bad_blobs([value, value]),
+        running.remove_release(layout, value),
+    ):
+        parse(framed(script))
+
+
+def state_with(*rules: WindowsRule, local_rules: bool = True) -> HostState:
+    firewall = WindowsFirewallState("windows", active=True, windows_rules=rules, local_rules=local_rules)
+    return HostState(PLATFORM, firewall=firewall)
+
+
+def rule(**changes: object) -> WindowsRule:
+    by_hand: dict[str, object] = {
+        "name": "{5c8b}",
+        "display": "ollama 11434",
+        "description": "ollama默认端口号",
+        "allows": True,
+        "enabled": True,
+        "profiles": frozenset({"Domain", "Private", "Public"}),
+        "ports": ("11434",),
+        "sources": ("Any",),
+        "program": "Any",
+    }
+    return WindowsRule(**{**by_hand, **changes})  # type: ignore[arg-type]
+
+
+WANTED = WindowsFirewall(11434, ("192.168.1.0/24",), Layout.of("windows"))
+
+
+def test_the_rule_of_the_tutorial_is_adopted() -> None:
+    told = [str(found) for found in WANTED.differences(state_with(rule()))]
+    assert told == [
+        f"description: ollama默认端口号 → {DESCRIPTION}",
+        "from: Any → 192.168.1.0/24",
+    ]
+    adopted = rule(description=DESCRIPTION, sources=("192.168.1.0/24",))
+    assert WANTED.differences(state_with(adopted)) == []
+
+
+def test_what_no_operation_changes_is_told() -> None:
+    mine = rule(description=DESCRIPTION, sources=("192.168.1.0/24",))
+    block = rule(name="x", display="no ollama", allows=False, ports=("Any",), program="C:\\a\\ollama.exe")
+    (policy, blocked) = WANTED.notes(state_with(mine, block, local_rules=False))
+    assert "AllowLocalPolicyMerge=0" in policy
+    assert "'no ollama' of somebody else blocks" in blocked
