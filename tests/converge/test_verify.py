@@ -331,22 +331,9 @@ def test_an_interruption_leaves_what_was_in_memory(bench: Bench, number: signal.
     assert bench.loaded() == RESIDENT
 
 
-def test_an_interrupted_apply_leaves_what_was_in_memory(bench: Bench) -> None:
-    """Its proof loads the model that has changed, and must take out the pinned one of the same file for it."""
-    bench.fleet.change(models={"twin": {"num_ctx": 128}})
-    bench.play(load_seconds=1.5)
-    process = _started(bench, "-y", "inventory/hosts.py", "deploy.py", command="pyinfra")
-    _wait_for(lambda: "reasoner:latest" not in bench.loaded())
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert "Traceback" not in said
-    assert bench.loaded() == RESIDENT
-
-
-def _started(bench: Bench, *arguments: str, command: str = "ollama-fleet") -> subprocess.Popen[str]:
+def _started(bench: Bench, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [str(Path(bench.fleet.commands) / command), *arguments],
+        [str(Path(bench.fleet.commands) / "ollama-fleet"), *arguments],
         cwd=bench.fleet.path,
         env=bench.fleet.environment_of_run(),
         stdin=subprocess.DEVNULL,
