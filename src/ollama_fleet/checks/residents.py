@@ -1,7 +1,7 @@
 """What is in memory, left as it was found: whatever a check loads goes again, and whatever it displaced comes back.
 
-It holds also where the check is interrupted (Ctrl-C, SIGTERM, SIGHUP) or fails. Only a controller that is killed
-outright or cut off can put nothing back; what it had loaded then leaves by itself after `STAY`.
+It holds also where the check is interrupted (Ctrl-C, SIGTERM, SIGHUP) or fails. A controller that is killed outright or
+cut off can put nothing back: then `tether` does, on the host, and what was loaded leaves by itself after `STAY`.
 """
 
 from __future__ import annotations

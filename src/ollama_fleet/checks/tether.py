@@ -75,6 +75,9 @@ def tethered(
 def script(command: str, address: str, before: Sequence[LoadedModel], ours: Sequence[str]) -> str:
     """What runs on the host. The names come from its own server, and are quoted all the same."""
     ollama = quote(command)
+    host, _, port = address.rpartition(":")
+    if ":" in host and not host.startswith("["):
+        address = f"[{host}]:{port}"
     stops = [f"{ollama} stop {quote(name)}" for name in ours]
     loads = [
         f"timeout 900 {ollama} run{' --keepalive=-1s' if model.stays else ''} {quote(model.name)} </dev/null"

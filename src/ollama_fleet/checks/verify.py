@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager
 
 from pyinfra.api.host import Host
 
 from ollama_fleet.api.client import ANSWER_TIMEOUT, STALL_TIMEOUT, Ollama
 from ollama_fleet.api.errors import ApiError, Unreachable
 from ollama_fleet.api.listed import by_name
-from ollama_fleet.api.through import server_of
+from ollama_fleet.api.through import own_address, server_of
 from ollama_fleet.checks import outside
 from ollama_fleet.checks.engine_log import ServerStart, parse_start
 from ollama_fleet.checks.evidence import Failure
@@ -17,6 +18,7 @@ from ollama_fleet.checks.observation import Observation, observe
 from ollama_fleet.checks.placement import misplaced
 from ollama_fleet.checks.residents import as_before
 from ollama_fleet.checks.server_config import not_understood
+from ollama_fleet.checks.tether import tethered
 from ollama_fleet.checks.trial import NO_ANSWER, Trial
 from ollama_fleet.checks.verdict import Depth, HostVerdict, PlacementVerdict
 from ollama_fleet.operations.context import StepFailed, just_loaded
@@ -64,7 +66,10 @@ def verify(
                 found += [Failure("environment", text) for text in _environment(plan, state, start)]
                 remarks += _remarks(seen, start, plan.layout.scope)
                 problems: list[str] = []
-                with as_before(server, seen.now, problems, timeout) as residents:
+                with (
+                    _tethered(at, server, plan, state, problems),
+                    as_before(server, seen.now, problems, timeout) as residents,
+                ):
                     trial = Trial(at, server, plan, state, residents, start, timeout)
                     placements += _tried(trial, anew=depth == "full", only=only)
                 found += [Failure("put-back", text) for text in problems]
@@ -86,6 +91,16 @@ def verify(
         outside=(port.told,),
         remarks=tuple(remarks),
     )
+
+
+def _tethered(
+    at: Host, server: Ollama, plan: HostPlan, state: HostState, problems: list[str]
+) -> AbstractContextManager[None]:
+    """Let the host itself put back what is in memory now, should this process be killed or cut off."""
+    command = plan.layout.command if plan.release.adopted(state) else plan.layout.binary
+    address = f"{own_address(plan.address)}:{plan.port}"
+    names = [model.name for model in plan.models]
+    return tethered(at, command, address, server.loaded(), names, problems)
 
 
 def _tried(trial: Trial, *, anew: bool, only: Collection[str] | None) -> Iterator[PlacementVerdict]:
