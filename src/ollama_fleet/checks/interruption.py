@@ -30,11 +30,12 @@ _ending = Event()
 def told_of_interruptions() -> Iterator[None]:
     """Raise GreenletExit inside at a signal that is to end the run; the run ends when all who work are through with it.
 
-    A second signal raises it again, also where things are being put in order.
+    A second signal raises it again, also where things are being put in order. Put it around everything that has to
+    be left in order: it does not return before the run ends.
     """
     mine = gevent.getcurrent()
-    if not isinstance(mine, gevent.Greenlet):
-        yield  # in the main program the signal's own exception arrives
+    if not isinstance(mine, gevent.Greenlet) or mine in _at_work:
+        yield  # in the main program the signal's own exception arrives; inside another of these, the other sees to it
         return
     in_order = _at_work[mine] = Event()
     # Elsewhere than in the main thread nobody can.

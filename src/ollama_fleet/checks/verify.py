@@ -14,6 +14,7 @@ from ollama_fleet.api.through import own_address, server_of
 from ollama_fleet.checks import outside
 from ollama_fleet.checks.engine_log import ServerStart, parse_start
 from ollama_fleet.checks.evidence import Failure
+from ollama_fleet.checks.interruption import told_of_interruptions
 from ollama_fleet.checks.observation import Observation, observe
 from ollama_fleet.checks.placement import misplaced
 from ollama_fleet.checks.residents import as_before
@@ -67,6 +68,7 @@ def verify(
                 remarks += _remarks(seen, start, plan.layout.scope)
                 problems: list[str] = []
                 with (
+                    told_of_interruptions(),
                     _tethered(at, server, plan, state, problems),
                     as_before(server, seen.now, problems, timeout) as residents,
                 ):
