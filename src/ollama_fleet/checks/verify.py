@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 from pyinfra.api.host import Host
 
@@ -98,7 +98,12 @@ def verify(
 def _tethered(
     at: Host, server: Ollama, plan: HostPlan, state: HostState, problems: list[str]
 ) -> AbstractContextManager[None]:
-    """Let the host itself put back what is in memory now, should this process be killed or cut off."""
+    """Let the host itself put back what is in memory now, should this process be killed or cut off.
+
+    On Windows a process of ours would end with the connection that it is to outlive.
+    """
+    if plan.layout.scope == "windows":
+        return nullcontext()
     command = plan.layout.command if plan.release.adopted(state) else plan.layout.binary
     address = f"{own_address(plan.address)}:{plan.port}"
     names = [model.name for model in plan.models]
