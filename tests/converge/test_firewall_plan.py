@@ -50,7 +50,7 @@ def drift(fleet: FleetDirectory) -> dict[str, dict[str, Any]]:
 
 def firewall_changes(host: dict[str, Any]) -> list[str]:
     return [
-        f"{difference['aspect']}: {difference['actual']} → {difference['wanted']}"
+        f"{difference['aspect']}: {difference['actual']} → {difference['expected']}"
         for change in host["changes"]
         if change["kind"] == "firewall"
         for difference in change["differences"]

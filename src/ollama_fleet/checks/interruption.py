@@ -27,6 +27,29 @@ _ending = Event()
 
 
 @contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise KeyboardInterrupt in the main program at Ctrl-C, whoever works just then.
+
+    By itself Python raises it in the greenlet that runs at that moment; where that is a connection's, the connection
+    dies of it and nobody else hears of the interruption.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _interrupt_main)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _interrupt_main(number: int, frame: FrameType | None) -> None:
+    hub = gevent.get_hub()
+    assert hub.parent is not None
+    hub.loop.run_callback(hub.parent.throw, KeyboardInterrupt)
+
+
+@contextmanager
 def told_of_interruptions() -> Iterator[None]:
     """Raise GreenletExit inside at a signal that is to end the run; the run ends when all who work are through with it.
 
@@ -71,6 +94,6 @@ def _end(
     gevent.killall(list(workers), block=False)
     gevent.wait(list(workers.values()))
     # What ends the run: gevent hands it on to the main program.
-    if callable(before) and before is not signal.default_int_handler:
+    if callable(before) and before not in (signal.default_int_handler, _interrupt_main):
         before(number, frame)
     sys.exit(128 + number)

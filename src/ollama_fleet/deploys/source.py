@@ -55,8 +55,10 @@ def load_source(path: Path) -> Source:
     Raises:
         SpecErrors: the fleet or the lock is wrong; all mistakes of a file at once.
     """
+    # The fleet first: what is wrong there comes before what is not locked yet.
+    fleet = load_fleet(path)
     lock = Lock.load(path.with_name(LOCK_FILE)).with_measured(load_measured(path))
-    return Source(load_fleet(path), lock, load_templates(path.parent))
+    return Source(fleet, lock, load_templates(path.parent))
 
 
 def load_fleet(path: Path) -> Fleet:

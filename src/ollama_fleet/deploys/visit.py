@@ -18,6 +18,7 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State, StateStage
 from pyinfra.context import ctx_host, ctx_state
 
+from ollama_fleet.checks.interruption import interruptible
 from ollama_fleet.deploys.inventory import check_keys, host_entry, pyinfra_name
 from ollama_fleet.spec.hosts import HostSpec
 
@@ -47,7 +48,7 @@ def visit(path: Path, hosts: Sequence[HostSpec], work: Callable[[Host, HostSpec]
         with ctx_host.use(host):
             return work(host, spec)
 
-    with ctx_state.use(state):
+    with ctx_state.use(state), interruptible():
         state.set_stage(StateStage.Connect)
         # Raised when no host is left; each of them is the business of `work`.
         with contextlib.suppress(PyinfraError):
