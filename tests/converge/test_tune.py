@@ -42,7 +42,7 @@ PRETEND = {
     "weights_bytes": CASE.facts.total_bytes - CASE.facts.token_embd_bytes,
     "layers": LAYERS,
     "kv_bytes_per_token": 1 << 20,
-    "graph_bytes": 300 * MIB,
+    "graph_bytes": 100 * MIB,
 }
 SEED, NOISE = 4, 0.12
 
@@ -185,7 +185,10 @@ def as_before(bench: Bench) -> Iterator[None]:
     assert before == {"small:latest": (True, 256), "reasoner:latest": (False, 512)}
     yield
     assert bench.loaded() == before
-    assert not bench.host.run("pgrep -f '[o]llama run'", check=False).stdout, "nobody is left loading"
+    loading = "pgrep -f '[o]llama run'"
+    wait_until(lambda: not bench.host.run(loading, check=False).stdout)
+    assert not bench.host.run(loading, check=False).stdout, "somebody is left loading"
+    assert bench.loaded() == before
 
 
 def test_the_true_largest_value_is_found_and_the_plan_learns_it(bench: Bench) -> None:

@@ -17,8 +17,11 @@ from typing import Protocol
 from paramiko.ssh_exception import SSHException
 from pyinfra.api.host import Host
 
-from ollama_fleet.api.client import LoadedModel
-from ollama_fleet.api.through import ssh_transport
+from ollama_fleet.api.client import LoadedModel, Ollama
+from ollama_fleet.api.through import own_address, ssh_transport
+from ollama_fleet.checks.interruption import told_of_interruptions
+from ollama_fleet.planner.host_plan import HostPlan
+from ollama_fleet.planner.state import HostState
 
 SILENCE = 90
 """Seconds without a word after which the controller counts as gone."""
@@ -35,41 +38,50 @@ class _Line(Protocol):
 @contextmanager
 def tethered(
     at: Host,
-    command: str,
-    address: str,
-    before: Sequence[LoadedModel],
+    server: Ollama,
+    plan: HostPlan,
+    state: HostState,
     ours: Sequence[str],
     problems: Sequence[str],
 ) -> Iterator[None]:
     """While this lasts, the host puts models back by itself if the controller vanishes.
 
+    An interruption ends it in order. On Windows there is no tether: a process of ours would end with the connection
+    that it is to outlive.
+
     Args:
         at: connected.
-        command: the host's `ollama`.
-        address: `HOST:PORT` of the server, as seen from the host.
-        before: the models that were in memory.
-        ours: the names of those that may be loaded meanwhile.
+        server: the one there; what it has in memory now comes back.
+        plan: of the host.
+        state: as it was read.
+        ours: the names of the models that may be loaded meanwhile.
         problems: where there are any at the end, things are not as before, and the host tries it, too.
     """
-    line = _open(at, script(command, address, before, ours))
-    stop = threading.Event()
-
-    def beat() -> None:
-        while not stop.wait(BEAT):
-            try:
-                line.send(ALIVE)
-            except (OSError, SSHException):
-                return
-
-    threading.Thread(target=beat, daemon=True).start()
-    try:
+    if plan.layout.scope == "windows":
         yield
-    finally:
-        stop.set()
-        with suppress(OSError, SSHException):
-            if not problems:
-                line.send(DONE)
-            line.close()
+        return
+    command = plan.layout.command if plan.release.adopted(state) else plan.layout.binary
+    address = f"{own_address(plan.address)}:{plan.port}"
+    with told_of_interruptions():
+        line = _open(at, script(command, address, server.loaded(), ours))
+        stop = threading.Event()
+
+        def beat() -> None:
+            while not stop.wait(BEAT):
+                try:
+                    line.send(ALIVE)
+                except (OSError, SSHException):
+                    return
+
+        threading.Thread(target=beat, daemon=True).start()
+        try:
+            yield
+        finally:
+            stop.set()
+            with suppress(OSError, SSHException):
+                if not problems:
+                    line.send(DONE)
+                line.close()
 
 
 def script(command: str, address: str, before: Sequence[LoadedModel], ours: Sequence[str]) -> str:

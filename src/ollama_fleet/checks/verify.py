@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, nullcontext
 
 from pyinfra.api.host import Host
 
 from ollama_fleet.api.client import ANSWER_TIMEOUT, STALL_TIMEOUT, Ollama
 from ollama_fleet.api.errors import ApiError, Unreachable
 from ollama_fleet.api.listed import by_name
-from ollama_fleet.api.through import own_address, server_of
+from ollama_fleet.api.through import server_of
 from ollama_fleet.checks import outside
 from ollama_fleet.checks.engine_log import ServerStart, parse_start
 from ollama_fleet.checks.evidence import Failure
-from ollama_fleet.checks.interruption import told_of_interruptions
 from ollama_fleet.checks.observation import Observation, observe
 from ollama_fleet.checks.placement import misplaced
 from ollama_fleet.checks.residents import as_before
@@ -67,9 +65,9 @@ def verify(
                 found += [Failure("environment", text) for text in _environment(plan, state, start)]
                 remarks += _remarks(seen, start, plan.layout.scope)
                 problems: list[str] = []
+                names = [model.name for model in plan.models]
                 with (
-                    told_of_interruptions(),
-                    _tethered(at, server, plan, state, problems),
+                    tethered(at, server, plan, state, names, problems),
                     as_before(server, seen.now, problems, timeout) as residents,
                 ):
                     trial = Trial(at, server, plan, state, residents, start, timeout)
@@ -93,21 +91,6 @@ def verify(
         outside=(port.told,),
         remarks=tuple(remarks),
     )
-
-
-def _tethered(
-    at: Host, server: Ollama, plan: HostPlan, state: HostState, problems: list[str]
-) -> AbstractContextManager[None]:
-    """Let the host itself put back what is in memory now, should this process be killed or cut off.
-
-    On Windows a process of ours would end with the connection that it is to outlive.
-    """
-    if plan.layout.scope == "windows":
-        return nullcontext()
-    command = plan.layout.command if plan.release.adopted(state) else plan.layout.binary
-    address = f"{own_address(plan.address)}:{plan.port}"
-    names = [model.name for model in plan.models]
-    return tethered(at, command, address, server.loaded(), names, problems)
 
 
 def _tried(trial: Trial, *, anew: bool, only: Collection[str] | None) -> Iterator[PlacementVerdict]:

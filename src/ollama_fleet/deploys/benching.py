@@ -14,7 +14,7 @@ from pyinfra.api.host import Host
 from ollama_fleet.api.client import Ollama
 from ollama_fleet.api.errors import ApiError
 from ollama_fleet.api.out_of_memory import explained, out_of_memory
-from ollama_fleet.api.through import own_address, server_of
+from ollama_fleet.api.through import server_of
 from ollama_fleet.checks.bench_figures import Run
 from ollama_fleet.checks.benching import Pattern, bench
 from ollama_fleet.checks.observation import observe
@@ -114,18 +114,15 @@ def _host(
     chosen = [one for one in plan.placements if not models or one.resolved.name in models]
     problems: list[str] = []
     benched: list[Benched] = []
-    command = plan.layout.command if plan.release.adopted(state) else plan.layout.binary
-    address = f"{own_address(plan.address)}:{plan.port}"
 
     def connect() -> Ollama:
         return server_of(host, plan.address, plan.port)
 
     with connect() as server:
-        before = server.loaded()
         names = [one.created.name for one in chosen]
         now = observe(host, plan.layout, state).now
         with (
-            tethered(host, command, address, before, names, problems),
+            tethered(host, server, plan, state, names, problems),
             as_before(server, now, problems, pattern.timeout) as residents,
         ):
             for placement in chosen:

@@ -18,7 +18,7 @@ from pyinfra.api.host import Host
 
 from ollama_fleet.api.client import Ollama
 from ollama_fleet.api.errors import ApiError
-from ollama_fleet.api.through import own_address, server_of
+from ollama_fleet.api.through import server_of
 from ollama_fleet.artifacts.atomic_file import replace_file
 from ollama_fleet.artifacts.measured import FILE as MEASURED_FILE
 from ollama_fleet.artifacts.measured import Measurements
@@ -122,20 +122,13 @@ class _Job:
         with server_of(self.host, self.plan.address, self.plan.port) as server:
             seen = self._observe(None)
             names = [placement.created.name for placement in chosen]
-            address = f"{own_address(self.plan.address)}:{self.plan.port}"
-            before = server.loaded()
             with (
-                tethered(self.host, self._command, address, before, names, self.problems),
+                tethered(self.host, server, self.plan, self.state, names, self.problems),
                 as_before(server, seen.now, self.problems, self.wish.timeout) as residents,
             ):
                 for placement in chosen:
                     self.done.append(self._tune(server, residents, placement, deadline))
         return HostTuned(self.spec.name, self.kinds, tuple(self.done), tuple(self.problems))
-
-    @property
-    def _command(self) -> str:
-        layout = self.plan.layout
-        return layout.command if self.plan.release.adopted(self.state) else layout.binary
 
     def _placements(self) -> list[Placement]:
         known = {placement.created.name: placement for placement in self.plan.placements}
