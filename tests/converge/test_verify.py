@@ -270,6 +270,7 @@ def test_errors_inside_an_answer_that_began_well(bench: Bench) -> None:
     bench.play(late_oom={"after_tokens": 8})
     found = bench.wrong("--depth", "full")
     assert found[0][0] == "answer"
+    assert "the GPU ran out of memory while it answered" in found[0][1]
     assert "CUDA error: out of memory" in found[0][1]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ollama_fleet.api.errors import Refused
 from ollama_fleet.planner.memory import Estimate
 
 MIB = 2**20
@@ -157,6 +158,14 @@ class Running:
 def explained(found: OutOfMemory, estimate: Estimate | None = None, running: Running | None = None) -> str:
     """One line: what ran out, which term was larger than planned where that can be known, and what to change."""
     return f"{diagnosis(found, estimate)}; {', or '.join(advice(found, running))}"
+
+
+def in_words(error: Exception, estimate: Estimate | None = None) -> str:
+    """The text of an answer's error; where memory ran out, what that means, with the engine's own words behind it."""
+    # A stream begins once the model is loaded.
+    when: When = "late" if isinstance(error, Refused) and error.status is None else "load"
+    found = out_of_memory(str(error), when)
+    return str(error) if found is None else f"{explained(found, estimate)} ({found.words})"
 
 
 def diagnosis(found: OutOfMemory, estimate: Estimate | None = None) -> str:

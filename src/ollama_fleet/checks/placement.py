@@ -12,6 +12,7 @@ from ollama_fleet.api.client import STALL_TIMEOUT, LoadedModel, Ollama
 from ollama_fleet.api.errors import ApiError
 from ollama_fleet.api.inference import Answer, ask
 from ollama_fleet.api.listed import by_name
+from ollama_fleet.api.out_of_memory import in_words
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.planner.decision import Decision
 from ollama_fleet.planner.placement import Placement
@@ -60,7 +61,7 @@ def try_placement(
         answer = ask(server, name, PROMPT, options=QUESTION_OPTIONS, keep_alive=keep_alive, timeout=timeout)
         loaded = resident(server, placement.created.model)
     except ApiError as error:
-        return Tried(name, answer, loaded, (f"{name}: {error}",))
+        return Tried(name, answer, loaded, (f"{name}: {in_words(error, placement.decision.estimate)}",))
     return Tried(
         name,
         answer,

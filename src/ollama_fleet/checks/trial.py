@@ -13,6 +13,7 @@ from ollama_fleet.api.client import Ollama
 from ollama_fleet.api.errors import ApiError, Unreachable
 from ollama_fleet.api.inference import Answer, ask
 from ollama_fleet.api.listed import by_name
+from ollama_fleet.api.out_of_memory import in_words
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.checks.engine_log import ServerStart, last_load
 from ollama_fleet.checks.evidence import Evidence, Failure, failures, remarks
@@ -60,7 +61,8 @@ class Trial:
         except (ApiError, StepFailed) as error:
             seen = self._after_failure(seen, placement)
             # The model's own error says more than what follows from it.
-            found = (Failure("answer", f"{name}: {error}"), *failures(seen))
+            why = in_words(error, placement.decision.estimate)
+            found = (Failure("answer", f"{name}: {why}"), *failures(seen))
             return PlacementVerdict(seen, found, ())
         return PlacementVerdict(seen, tuple(failures(seen)), tuple(remarks(seen)))
 

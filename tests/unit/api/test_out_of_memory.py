@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_fleet.api.out_of_memory import Running, advice, explained, out_of_memory
+from ollama_fleet.api.errors import Refused
+from ollama_fleet.api.out_of_memory import Running, advice, explained, in_words, out_of_memory
 from ollama_fleet.artifacts.families import find_model
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.planner.memory import Estimate, FitOptions, budget_of_size, fit
@@ -165,3 +166,12 @@ def test_the_advice_fits_the_term() -> None:
 def test_any_text_is_read_without_trouble(text: str) -> None:
     found = out_of_memory(text)
     assert found is None or "\n" not in explained(found)
+
+
+@pytest.mark.parametrize(("status", "when"), [(500, "while loading"), (None, "while it answered")])
+def test_an_error_in_words(status: int | None, when: str) -> None:
+    said = in_words(Refused("POST /api/generate: CUDA error: out of memory", status))
+    assert said.startswith(f"the GPU ran out of memory {when}")
+    assert said.endswith("(POST /api/generate: CUDA error: out of memory)")
+    other = Refused("POST /api/generate: model 'x' not found", 404)
+    assert in_words(other) == str(other)
