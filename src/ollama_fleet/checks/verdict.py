@@ -8,6 +8,7 @@ from typing import Literal
 
 from ollama_fleet.checks.engine_log import HOST, Terms
 from ollama_fleet.checks.evidence import Evidence, Failure
+from ollama_fleet.checks.exposure import Exposure
 from ollama_fleet.planner.memory import Estimate
 
 Depth = Literal["quick", "load", "full"]
@@ -48,7 +49,10 @@ class PlacementVerdict:
 
 @dataclass(frozen=True, slots=True)
 class HostVerdict:
-    """One host. `failures` are those of the host itself; `outside` says what could be tried from here."""
+    """One host. `failures` are those of the host itself; `outside` says what could be tried from here.
+
+    ``exposed`` is what lets more people in than need be; it may be wanted, so it is no failure.
+    """
 
     host: str
     depth: Depth
@@ -57,6 +61,7 @@ class HostVerdict:
     placements: tuple[PlacementVerdict, ...] = ()
     outside: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    exposed: tuple[Exposure, ...] = ()
 
     @property
     def all_failures(self) -> tuple[Failure, ...]:

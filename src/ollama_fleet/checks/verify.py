@@ -13,6 +13,7 @@ from ollama_fleet.api.through import server_of
 from ollama_fleet.checks import outside
 from ollama_fleet.checks.engine_log import ServerStart, parse_start
 from ollama_fleet.checks.evidence import Failure
+from ollama_fleet.checks.exposure import exposures
 from ollama_fleet.checks.observation import Observation, observe
 from ollama_fleet.checks.placement import misplaced
 from ollama_fleet.checks.residents import as_before
@@ -90,6 +91,17 @@ def verify(
         placements=tuple(placements),
         outside=(port.told,),
         remarks=tuple(remarks),
+        exposed=tuple(
+            exposures(
+                state,
+                plan.layout,
+                address=plan.address,
+                port=plan.port,
+                sources=plan.firewall.sources if plan.firewall else (),
+                environment=plan.service.environment,
+                release=plan.release.version,
+            )
+        ),
     )
 
 

@@ -21,9 +21,10 @@ from pyinfra.context import ctx_host, ctx_state
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.checks.doctor.diagnosis import Finding, Need, diagnose
 from ollama_fleet.checks.doctor.script import TIMEOUT, Answers, Questions, parse, script
+from ollama_fleet.checks.exposure import readable_files
 from ollama_fleet.deploys.examined import Examined
 from ollama_fleet.deploys.inventory import check_keys, host_entry
-from ollama_fleet.deploys.secrets import secrets_of
+from ollama_fleet.deploys.secrets import readable_by_all, secrets_of
 from ollama_fleet.deploys.source import Source
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.fetching import to_fetch
@@ -98,7 +99,8 @@ def _findings(source: Source, spec: HostSpec, answers: Answers) -> list[Finding]
             need = Need(models=sum(size for _, size in sizes) - releases, releases=releases)
         except (PlanError, SpecErrors) as error:
             plan_error = str(error)
-    return diagnose(spec, answers, need, plan_error)
+    here = readable_files(readable_by_all(spec, source.fleet.folder))
+    return diagnose(spec, answers, need, plan_error, here)
 
 
 def _questions(source: Source, spec: HostSpec) -> Questions:

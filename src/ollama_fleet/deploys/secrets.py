@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,6 +31,20 @@ def secrets_of(spec: HostSpec, folder: Path) -> Mapping[str, SecretStr]:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise PlanError(f"{spec.origin.get(f'env.{name}')}: env.{name}: {reference}: {reason}") from None
     return found
+
+
+def readable_by_all(spec: HostSpec, folder: Path) -> list[str]:
+    """Files of this machine that hold a host's secrets and that everybody here may read."""
+    found: dict[str, None] = {}
+    for reference in spec.secrets.values():
+        if reference.kind == "file":
+            path = folder / Path(reference.name).expanduser()
+            try:
+                if path.stat().st_mode & stat.S_IROTH:
+                    found[str(path)] = None
+            except OSError:
+                continue  # that it cannot be read is told where its value is needed
+    return list(found)
 
 
 def _value(reference: SecretReference, folder: Path) -> str:

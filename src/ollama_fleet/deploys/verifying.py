@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ollama_fleet.deploys.survey import look
@@ -11,8 +12,10 @@ from ollama_fleet.deploys.visit import visit  # isort: skip - patches sockets fo
 from pyinfra.api.host import Host
 
 from ollama_fleet.checks.evidence import Failure
+from ollama_fleet.checks.exposure import readable_files
 from ollama_fleet.checks.verdict import Depth, HostVerdict
 from ollama_fleet.checks.verify import verify
+from ollama_fleet.deploys.secrets import readable_by_all
 from ollama_fleet.deploys.source import Source
 from ollama_fleet.spec.hosts import HostSpec
 
@@ -38,9 +41,11 @@ def verify_hosts(
         if found.plan is None or found.state is None:
             return HostVerdict(spec.name, depth, "", (Failure("host", found.error or "no plan"),))
         try:
-            return verify(host, found.plan, found.state, depth=depth, timeout=timeout)
+            verdict = verify(host, found.plan, found.state, depth=depth, timeout=timeout)
         except Exception as error:  # one host's trouble must not end the check of the others
             reason = f"this should not happen, please report it: {type(error).__name__}: {error}"
             return HostVerdict(spec.name, depth, "", (Failure("host", reason),))
+        here = readable_files(readable_by_all(spec, source.fleet.folder))
+        return replace(verdict, exposed=(*verdict.exposed, *here))
 
     return visit(path, hosts, one)

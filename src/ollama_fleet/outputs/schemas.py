@@ -239,6 +239,42 @@ def doctor() -> Schema:
     return _document("ollama-fleet doctor --json", healthy=BOOL, hosts=_by_host(host))
 
 
+def verify() -> Schema:
+    """What `verify --json` prints; sizes in bytes, times in seconds, rates in tokens per second."""
+    failure = _object(check=TEXT, text=TEXT)
+    terms = _object(dict.fromkeys(("weights", "kv", "compute", "total"), COUNT))
+    placement = _object(
+        ok=BOOL,
+        how=_one_of("resident", "loaded", "failed"),
+        layers=_object(
+            total=_or_null(COUNT),
+            offloaded=_or_null(COUNT),
+            overflowing=_or_null(COUNT),
+            planned=_or_null(COUNT),
+        ),
+        gpu_percent=_or_null(NUMBER),
+        num_ctx=_or_null(COUNT),
+        tokens_per_second=_or_null(NUMBER),
+        load_seconds=_or_null(NUMBER),
+        size=_or_null(COUNT),
+        size_vram=_or_null(COUNT),
+        device_memory=_object(before=_or_null(COUNT), after=_or_null(COUNT)),
+        memory=_list(_object(place=TEXT, measured=terms, predicted=terms)),
+        failures=_list(failure),
+        remarks=_list(TEXT),
+    )
+    host = _object(
+        ok=BOOL,
+        depth=_one_of("quick", "load", "full"),
+        failures=_list(failure),
+        placements={"type": "object", "additionalProperties": placement},
+        outside=_list(TEXT),
+        remarks=_list(TEXT),
+        exposed=_list(_object(check=TEXT, text=TEXT, remedy=TEXT)),
+    )
+    return _document("ollama-fleet verify --json", hosts=_by_host(host))
+
+
 SCHEMAS: dict[str, Callable[[], Schema]] = {
     "fleet": json_schema,
     "bench": bench,
@@ -250,5 +286,6 @@ SCHEMAS: dict[str, Callable[[], Schema]] = {
     "lock-check": lock_check,
     "plan": plan,
     "tune": tune,
+    "verify": verify,
 }
 """By the name that `ollama-fleet schema` takes; `fleet` is that of fleet.yaml."""

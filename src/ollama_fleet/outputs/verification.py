@@ -27,6 +27,10 @@ def _host(one: HostVerdict) -> dict[str, Any]:
         "placements": {placement.name: _placement(placement) for placement in one.placements},
         "outside": list(one.outside),
         "remarks": list(one.remarks),
+        "exposed": [
+            {"check": exposed.check, "text": exposed.text, "remedy": exposed.remedy}
+            for exposed in one.exposed
+        ],
     }
 
 
@@ -81,6 +85,8 @@ def lines(one: HostVerdict) -> Iterator[str]:
             yield f"{placement.name}: {remark}"
     yield from one.remarks
     yield from one.outside
+    for exposed in one.exposed:
+        yield f"exposed: {exposed.text}; {exposed.remedy}"
 
 
 def _words(one: PlacementVerdict) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jsonschema
 import pytest
 
@@ -9,6 +11,7 @@ from ollama_fleet.artifacts.families import find_model
 from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.checks.doctor.diagnosis import Finding
+from ollama_fleet.checks.exposure import Exposure
 from ollama_fleet.deploys.examined import Examined
 from ollama_fleet.hardware.device import Device
 from ollama_fleet.outputs.clients.every import CLIENTS, clients_document, settings_for
@@ -16,8 +19,10 @@ from ollama_fleet.outputs.diagnoses import diagnoses_document
 from ollama_fleet.outputs.endpoints import endpoints
 from ollama_fleet.outputs.plans import PlannedHost, plan_document
 from ollama_fleet.outputs.schemas import SCHEMAS
+from ollama_fleet.outputs.verification import verification_document
 from ollama_fleet.planner.host_decisions import declared_devices, host_decisions
 from ollama_fleet.planner.memory import FitOptions, budgets_of, fit
+from unit.outputs.test_verification import RIGHT, WRONG
 from unit.planner.fleets import host_of
 
 
@@ -65,3 +70,12 @@ def test_doctor() -> None:
     document = diagnoses_document([sick])
     jsonschema.Draft202012Validator(SCHEMAS["doctor"]()).validate(document)
     assert not document["healthy"]
+
+
+def test_verify() -> None:
+    exposed = replace(RIGHT, host="open", exposed=(Exposure("port", "everybody gets in", "shut it"),))
+    document = verification_document([WRONG, exposed])
+    jsonschema.Draft202012Validator(SCHEMAS["verify"]()).validate(document)
+    assert document["hosts"]["open"]["exposed"] == [
+        {"check": "port", "text": "everybody gets in", "remedy": "shut it"}
+    ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ollama_fleet.artifacts.releases import ReleaseError
 from ollama_fleet.checks.doctor.script import Answers, Reached
 from ollama_fleet.checks.doctor.vulnerabilities import vulnerabilities_of
+from ollama_fleet.checks.exposure import Exposure, exposures
+from ollama_fleet.planner.items.firewall import ANYWHERE
 from ollama_fleet.spec.hosts import HostSpec
 
 Status = Literal["ok", "warning", "problem", "unknown"]
@@ -56,7 +58,13 @@ class Need:
     releases: int
 
 
-def diagnose(spec: HostSpec, answers: Answers, need: Need | None, plan_error: str | None) -> list[Finding]:
+def diagnose(
+    spec: HostSpec,
+    answers: Answers,
+    need: Need | None,
+    plan_error: str | None,
+    exposed_here: Sequence[Exposure] = (),
+) -> list[Finding]:
     """Everything that was looked at on a host, in the order in which an apply would meet it.
 
     Args:
@@ -64,6 +72,7 @@ def diagnose(spec: HostSpec, answers: Answers, need: Need | None, plan_error: st
         answers: what it said.
         need: what is to be fetched; None where no plan could be made.
         plan_error: why not, or None.
+        exposed_here: what of the fleet is open on the machine that deploys.
     """
     return [
         _rights(spec, answers),
@@ -74,6 +83,8 @@ def diagnose(spec: HostSpec, answers: Answers, need: Need | None, plan_error: st
         _port(spec, answers),
         *_network(spec, answers),
         *_version(spec, answers),
+        *(Finding("exposure", "warning", one.text, one.remedy)
+          for one in (*_exposed(spec, answers), *exposed_here)),
         *([Finding("plan", "problem", plan_error, "mend fleet.yaml or the host; `plan --explain` says more")]
           if plan_error else [Finding("plan", "ok", "the host can be planned")] if need else []),
     ]  # fmt: skip
@@ -231,6 +242,22 @@ def _version(spec: HostSpec, answers: Answers) -> Iterator[Finding]:
         yield Finding(
             "version", "warning", f"Ollama {there} is there: {told}", f"an apply replaces it by {wanted}"
         )
+
+
+def _exposed(spec: HostSpec, answers: Answers) -> Iterator[Exposure]:
+    """What of the host is open; holes of its release are told by `version`."""
+    if answers.state is None:
+        return
+    found = exposures(
+        answers.state,
+        answers.layout,
+        address=str(spec.listen.host),
+        port=spec.listen.port,
+        sources=tuple(map(str, spec.allow_from)) or (ANYWHERE if spec.expose else ()),
+        environment=spec.env,
+        release=str(spec.release.version),
+    )
+    yield from (one for one in found if one.check != "release")
 
 
 def _installed(answers: Answers) -> str | None:
