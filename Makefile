@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_FLAGS ?=
 
-.PHONY: demo test soak lint format bench lab-up lab-down clean
+.PHONY: demo test soak lint format bench docs lab-up lab-down clean
 
 demo: $(READY)
 	$(BIN)/python tests/demo.py
@@ -28,6 +28,9 @@ format: $(READY)
 bench: $(READY)
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 lab-up: $(READY)
 	cd tests && ../$(BIN)/python -m lab up
 
@@ -43,4 +46,4 @@ $(READY): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis
