@@ -29,7 +29,7 @@ VERSION = "0.24.0"
 COUNTS = (1, 2, 4, 8)
 AIM = 1.3
 FLOOR_INVENTORY = """\
-from ollama_fleet.deploys.inventory import prompt_transport
+from ollama_fleet.deploys.host_entries import prompt_transport
 
 common = {{
     "ssh_user": "root",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from converge.command_runs import Run
+from unit.cli.printed import hold_to_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 Document = dict[str, Any]
@@ -84,7 +85,7 @@ class FleetDirectory:
         return self.run("ollama-fleet", "drift", "--json", *hosts)
 
     def run(self, command: str, *arguments: str, timeout: float = 180) -> Run:
-        """Run an installed command in the directory."""
+        """Run an installed command in the directory; JSON of ours is held to its schema."""
         done = subprocess.run(
             [str(self.commands / command), *arguments],
             cwd=self.path,
@@ -95,6 +96,8 @@ class FleetDirectory:
             timeout=timeout,
             check=False,
         )
+        if command == "ollama-fleet":
+            hold_to_schema(arguments, done.stdout)
         return Run((command, *arguments), done.returncode, done.stdout, done.stderr)
 
     def environment_of_run(self) -> dict[str, str]:

@@ -209,7 +209,7 @@ def test_the_changelog_knows_the_version() -> None:
 
 
 def test_the_way_a_host_converges_is_told_in_order() -> None:
-    source = (ROOT / "src/ollama_fleet/deploys/converge.py").read_text(encoding="utf-8")
+    source = (ROOT / "src/ollama_fleet/deploys/converging.py").read_text(encoding="utf-8")
     page = (ROOT / "docs/how-it-works.md").read_text(encoding="utf-8")
 
     done = re.findall(r"name=\"([A-Z][\w ]+)\"", source)

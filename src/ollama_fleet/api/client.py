@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
-from ollama_fleet.api.errors import ApiError, Refused, Unreachable
+from ollama_fleet.api.errors import Refused, Unreachable
 from ollama_fleet.api.transport import Opener, http_transport
 from ollama_fleet.artifacts.http_client import import_httpx
 
@@ -128,17 +128,6 @@ class Ollama:
     def show(self, model: str) -> dict[str, Any]:
         """Return `/api/show` of a model."""
         return self._json("POST", "/api/show", {"model": model})
-
-    def wait_until_ready(self, seconds: float) -> str:
-        """Return the version as soon as the server answers; Unreachable when `seconds` have passed."""
-        end = time.monotonic() + seconds
-        while True:
-            try:
-                return self.version()
-            except ApiError as error:
-                if time.monotonic() >= end:
-                    raise Unreachable(f"no answer within {seconds:.0f} s after the start: {error}") from error
-                time.sleep(0.2)
 
     # -- changing ----------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ollama_fleet.cli.options import hosts_argument, json_option
+from ollama_fleet.cli.options import hosts_argument, json_option, timeout_option
 from ollama_fleet.deploys.source import fleet_path, load_source
 
 
@@ -50,14 +50,7 @@ def _numbers(least: int, most: int) -> Callable[[click.Context, click.Parameter,
     show_default=True,
     help="Requests at once.",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=1),
-    default=600.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Without any word from a server, a load included.",
-)
+@timeout_option
 @click.option(
     "--compare",
     "earlier",

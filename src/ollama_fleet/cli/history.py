@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from ollama_fleet.cli.options import json_option
+from ollama_fleet.cli.options import hosts_argument, json_option
 from ollama_fleet.deploys.source import fleet_path, load_fleet
 from ollama_fleet.outputs.histories import history_document, history_lines
 
 
 @click.command("history")
-@click.argument("hosts", nargs=-1)
+@hosts_argument
 @click.option(
     "-n", "--last", type=click.IntRange(min=1), help="Only the last N applies of each host; all by default."
 )

@@ -61,6 +61,8 @@ def command(names: tuple[str, ...], update: bool, check: bool, offline: bool, as
             _lock(fleet, path, names if update else None, as_json)
     except (LockingError, PlanError) as error:
         raise click.ClickException(str(error)) from error
+    except BrokenPipeError:
+        raise  # whoever read the output has gone; that is no mistake in the file
     except OSError as error:
         raise click.ClickException(f"{path}: {error.strerror}") from error
 

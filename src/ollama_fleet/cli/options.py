@@ -8,7 +8,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from ollama_fleet.deploys.source import fleet_path, load_fleet
-from ollama_fleet.spec.errors import SpecErrors
+from ollama_fleet.spec.errors import SpecErrors, Wrong
+from ollama_fleet.spec.values import parse_duration, parse_size
 
 
 def _chosen(_: click.Context, __: click.Parameter, value: Path | None) -> Path:
@@ -40,3 +41,33 @@ host_option = click.option(
     "--host", "hosts", multiple=True, shell_complete=complete_names, help="A host or group; all by default."
 )
 """The same for a command whose argument is something else."""
+
+
+def seconds(_: click.Context, __: click.Parameter, value: str) -> float:
+    """A time as fleet.yaml writes it, `90s` or `10m`; a bare number is seconds."""
+    try:
+        found = parse_duration(value).seconds
+    except Wrong as wrong:
+        raise click.BadParameter(f"{wrong.message}; write 30s, 10m, 1h or a number of seconds") from None
+    if found < 1:
+        raise click.BadParameter(f"{value!r} is less than a second")
+    return found
+
+
+def size(_: click.Context, __: click.Parameter, value: str) -> int:
+    """Bytes of a size as fleet.yaml writes it, `512MiB`."""
+    try:
+        return parse_size(value)
+    except Wrong as wrong:
+        raise click.BadParameter(f"{wrong.message}; {wrong.hint}") from None
+
+
+timeout_option = click.option(
+    "--timeout",
+    default="10m",
+    show_default=True,
+    metavar="TIME",
+    callback=seconds,
+    help="Without any word from a server, a load included.",
+)
+"""For commands that let models load and answer."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ollama_fleet.cli.options import complete_names
 from ollama_fleet.deploys.source import fleet_path, load_fleet
 
 if TYPE_CHECKING:  # importing it patches sockets for gevent
@@ -14,7 +15,7 @@ if TYPE_CHECKING:  # importing it patches sockets for gevent
 
 
 @click.command("retire")
-@click.argument("hosts", nargs=-1, required=True)
+@click.argument("hosts", nargs=-1, required=True, shell_complete=complete_names)
 @click.option("--keep-models", is_flag=True, help="Leave all models where they are.")
 @click.option("--all-models", is_flag=True, help="Remove also models that fleet.yaml does not know.")
 @click.option("--dry", is_flag=True, help="Only show what would go.")

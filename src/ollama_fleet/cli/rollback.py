@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
+from ollama_fleet.cli.options import complete_names
 from ollama_fleet.deploys.source import fleet_path, load_source
 
 
 @click.command("rollback")
-@click.argument("host")
+@click.argument("host", shell_complete=complete_names)
 def command(host: str) -> None:
     """Let HOST go back to the release that it had before, with its unit and environment of then; models stay.
 

@@ -7,25 +7,10 @@ from pathlib import Path
 
 import click
 
-from ollama_fleet.cli.options import complete_names, json_option
+from ollama_fleet.cli.options import complete_names, json_option, seconds, size, timeout_option
 from ollama_fleet.deploys.source import fleet_path, load_source
 from ollama_fleet.spec.edit import CannotEdit, patch
-from ollama_fleet.spec.errors import SpecErrors, Wrong
-from ollama_fleet.spec.values import parse_duration, parse_size
-
-
-def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
-    try:
-        return float(parse_duration(value).seconds)
-    except Wrong as wrong:
-        raise click.BadParameter(f"{wrong.message}; {wrong.hint}") from None
-
-
-def _bytes(_: click.Context, __: click.Parameter, value: str) -> int:
-    try:
-        return parse_size(value)
-    except Wrong as wrong:
-        raise click.BadParameter(f"{wrong.message}; {wrong.hint}") from None
+from ollama_fleet.spec.errors import SpecErrors
 
 
 @click.command("tune")
@@ -42,23 +27,16 @@ def _bytes(_: click.Context, __: click.Parameter, value: str) -> int:
     default="30m",
     show_default=True,
     metavar="TIME",
-    callback=_seconds,
+    callback=seconds,
     help="For all models together.",
 )
-@click.option(
-    "--timeout",
-    default="10m",
-    show_default=True,
-    metavar="TIME",
-    callback=_seconds,
-    help="Without any word from the server, a load included.",
-)
+@timeout_option
 @click.option(
     "--margin",
     default="128MiB",
     show_default=True,
     metavar="SIZE",
-    callback=_bytes,
+    callback=size,
     help="To stay free on each GPU.",
 )
 @json_option

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from ollama_fleet.cli.options import json_option
+from ollama_fleet.cli.options import hosts_argument, json_option, timeout_option
 from ollama_fleet.deploys.source import fleet_path, load_source
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("verify")
-@click.argument("hosts", nargs=-1)
+@hosts_argument
 @click.option(
     "--depth",
     type=click.Choice(["quick", "load", "full"]),
@@ -24,14 +24,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="quick: load nothing; load: let each model answer; full: load each anew and measure its memory.",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=1),
-    default=600.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Without any word from a server, a load included.",
-)
+@timeout_option
 @json_option
 def command(hosts: tuple[str, ...], depth: str, timeout: float, as_json: bool) -> None:
     """Prove on HOSTS (hosts or groups; all by default) that each model runs where and as it is planned.

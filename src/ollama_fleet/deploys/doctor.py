@@ -23,7 +23,7 @@ from ollama_fleet.checks.doctor.diagnosis import Finding, Need, diagnose
 from ollama_fleet.checks.doctor.script import TIMEOUT, Answers, Questions, parse, script
 from ollama_fleet.checks.exposure import readable_files
 from ollama_fleet.deploys.examined import Examined
-from ollama_fleet.deploys.inventory import check_keys, host_entry
+from ollama_fleet.deploys.host_entries import check_keys, host_entry
 from ollama_fleet.deploys.secrets import readable_by_all, secrets_of
 from ollama_fleet.deploys.source import Source
 from ollama_fleet.planner.errors import PlanError

@@ -19,7 +19,7 @@ from pyinfra.api.state import State, StateStage
 from pyinfra.context import ctx_host, ctx_state
 
 from ollama_fleet.checks.interruption import interruptible
-from ollama_fleet.deploys.inventory import check_keys, host_entry, pyinfra_name
+from ollama_fleet.deploys.host_entries import check_keys, host_entry, pyinfra_name
 from ollama_fleet.spec.hosts import HostSpec
 
 Result = TypeVar("Result")

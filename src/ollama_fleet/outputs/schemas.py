@@ -17,6 +17,9 @@ NUMBER: Schema = {"type": "number", "minimum": 0}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 BOOL: Schema = {"type": "boolean"}
 DIGEST: Schema = {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}
+SHA256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+TIME: Schema = {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"}
+"""A time in UTC."""
 
 
 def _or_null(schema: Schema) -> Schema:
@@ -182,7 +185,7 @@ def tune() -> Schema:
         memory=_or_null(memory),
     )
     return _document(
-        "ollama-fleet tune",
+        "ollama-fleet tune --json",
         host=TEXT,
         gpus=_list(TEXT),
         ok=BOOL,
@@ -213,7 +216,57 @@ def bench() -> Schema:
         problems=_list(TEXT),
         models={"type": "object", "additionalProperties": model},
     )
-    return _document("ollama-fleet bench", hosts=_by_host(host))
+    return _document("ollama-fleet bench --json", hosts=_by_host(host))
+
+
+def validate() -> Schema:
+    """What `validate --json` prints: every mistake of the file, none where it is right."""
+    place = _or_null({"type": "integer", "minimum": 1})
+    mistake = _object(
+        file=_or_null(TEXT), line=place, column=place, path=TEXT, message=TEXT, hint=_or_null(TEXT)
+    )
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "ollama-fleet validate --json",
+        **_list(mistake),
+    }
+
+
+def recommend() -> Schema:
+    """What `recommend --json` prints, the best first; sizes in bytes, contexts in tokens."""
+    choice = _object(
+        model=TEXT,
+        quantization=TEXT,
+        num_ctx=COUNT,
+        kv_cache_type=TEXT,
+        num_gpu=_or_null(COUNT),
+        estimate=_object(**_estimate()),
+        tokens_per_second=_or_null({**_list(NUMBER), "minItems": 2, "maxItems": 2}),
+        rejected=_or_null(TEXT),
+    )
+    return _document("ollama-fleet recommend --json", choices=_list(choice))
+
+
+def history() -> Schema:
+    """What `history --json` prints, the oldest first."""
+    change = _object(kind=TEXT, name=TEXT, aspects=_list(TEXT))
+    record = _object(
+        id=TEXT,
+        started=TIME,
+        ended=_or_null(TIME),
+        outcome=_one_of("started", "ok", "failed", "interrupted"),
+        reason=_or_null(TEXT),
+        who=TEXT,
+        commit=_or_null(TEXT),
+        dirty=_or_null(BOOL),
+        fleet_sha256=_or_null(SHA256),
+        lock_sha256=_or_null(SHA256),
+        release=TEXT,
+        changes=_list(change),
+        left_out=COUNT,
+    )
+    host = _object(error=_or_null(TEXT), records=_list(record))
+    return _document("ollama-fleet history --json", hosts=_by_host(host))
 
 
 def clients() -> Schema:
@@ -282,10 +335,13 @@ SCHEMAS: dict[str, Callable[[], Schema]] = {
     "doctor": doctor,
     "drift": drift,
     "fit": fit,
+    "history": history,
     "lock": lock,
     "lock-check": lock_check,
     "plan": plan,
+    "recommend": recommend,
     "tune": tune,
+    "validate": validate,
     "verify": verify,
 }
 """By the name that `ollama-fleet schema` takes; `fleet` is that of fleet.yaml."""

@@ -163,11 +163,11 @@ def test_load_of_an_embedding_model() -> None:
 def test_nobody_listens() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        with Ollama("127.0.0.1", taken.getsockname()[1], open_direct) as client:
-            with pytest.raises(Unreachable) as error:
-                client.version()
-            with pytest.raises(Unreachable, match="no answer within 0 s"):
-                client.wait_until_ready(0)
+        with (
+            Ollama("127.0.0.1", taken.getsockname()[1], open_direct) as client,
+            pytest.raises(Unreachable) as error,
+        ):
+            client.version()
     assert f"http://127.0.0.1:{client._client.base_url.port}/api/version" in str(error.value)
 
 

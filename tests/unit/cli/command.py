@@ -9,13 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from unit.cli.printed import hold_to_schema
+
 COMMAND = Path(sys.executable).with_name("ollama-fleet")
 
 
 def run(
     *arguments: str, cwd: Path, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run `ollama-fleet` with its output in a pipe; never a traceback."""
+    """Run `ollama-fleet` with its output in a pipe; never a traceback, and JSON as its schema says."""
     done = subprocess.run(
         [COMMAND, *arguments],
         cwd=cwd,
@@ -30,6 +32,7 @@ def run(
         timeout=60,
     )
     assert "Traceback" not in done.stderr + done.stdout, done.stderr
+    hold_to_schema(arguments, done.stdout)
     return done
 
 

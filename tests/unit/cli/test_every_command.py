@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,8 @@ import click
 import pytest
 
 from ollama_fleet.cli import VERBS, cli
-from unit.cli.command import COMMAND
+from ollama_fleet.outputs.schemas import SCHEMAS
+from unit.cli.command import COMMAND, run
 
 FLEET = """\
 version: 1
@@ -29,22 +32,36 @@ hosts:
   gpu-01: {address: 127.0.0.1, ssh: {port: PORT}, gpus: [rtx-4090]}
   gpu-02: {address: 192.0.2.2, gpus: [rtx-4090]}
 """
+AS_JSON = {
+    "bench": ["gpu-01"],
+    "clients": [],
+    "doctor": ["gpu-01"],
+    "drift": ["gpu-01"],
+    "fit": ["deepseek-r1:7b", "--gpu", "rtx-4090"],
+    "history": ["gpu-01"],
+    "lock": ["--check", "--offline"],
+    "plan": [],
+    "recommend": ["--gpu", "rtx-4090"],
+    "tune": ["gpu-01"],
+    "validate": [],
+    "verify": ["gpu-01"],
+}
+"""What each command that knows `--json` is asked here; nobody answers on gpu-01."""
+FAILING = {"bench", "doctor", "drift", "history", "lock", "tune", "verify"}
+"""Those that then have to say that something is wrong."""
 PRINTING = (
     ["--help"],
+    ["init", "new"],
     ["schema"],
-    ["plan"],
-    ["plan", "--json"],
-    ["clients"],
-    ["fit", "deepseek-r1:7b", "--gpu", "rtx-4090"],
-    ["recommend", "--gpu", "rtx-4090"],
     ["report", "-o", "-"],
-    ["validate"],
+    *([verb, *arguments] for verb, arguments in AS_JSON.items()),
+    *([verb, *arguments, "--json"] for verb, arguments in AS_JSON.items()),
 )
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "fleet.yaml").write_text(FLEET.replace("PORT", "22"))
+    (tmp_path / "fleet.yaml").write_text(FLEET.replace("PORT", "1"))
     (tmp_path / "fleet.lock").write_text("version: 1\n")
     return tmp_path
 
@@ -66,6 +83,31 @@ def test_the_help_has_an_example_that_the_command_takes(verb: str) -> None:
         assert not words or words[0].startswith("-")
 
 
+def test_what_knows_json_has_a_schema_and_is_tried_here() -> None:
+    known = {
+        verb
+        for verb in VERBS
+        if (found := cli.get_command(click.Context(cli), verb))
+        and any("--json" in parameter.opts for parameter in found.params)
+    }
+    assert known == set(AS_JSON)
+    assert set(SCHEMAS) == known | {"fleet", "lock-check"}
+
+
+@pytest.mark.parametrize("verb", AS_JSON)
+def test_json_is_as_its_schema_says(verb: str, folder: Path) -> None:
+    done = run(verb, *AS_JSON[verb], "--json", cwd=folder)  # which holds it to the schema
+    assert done.stdout, done.stderr
+    assert done.returncode == (1 if verb in FAILING else 0), done.stderr
+
+
+def test_json_of_mistakes(folder: Path) -> None:
+    (folder / "fleet.yaml").write_text("version: 2\nhost: {}\n")
+    done = run("validate", "--json", cwd=folder)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert len(json.loads(done.stdout)) >= 2
+
+
 @pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
 def test_a_reader_that_goes_away(arguments: list[str], folder: Path) -> None:
     """As `| head -0` does; neither a traceback nor Python's own complaint at its end."""
@@ -85,6 +127,27 @@ def test_a_reader_that_goes_away(arguments: list[str], folder: Path) -> None:
         os.close(write)
     assert done.returncode == 1
     assert not re.search("Traceback|Exception|Broken", done.stderr), done.stderr
+
+
+def test_a_reader_that_has_seen_enough(folder: Path) -> None:
+    """As `| head -1` does, with more to come than a pipe holds."""
+    # Without a buffer of its own Python would not notice that only half was taken.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(
+        [COMMAND, "schema"],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "{\n"
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait(60) == 1
+    assert said == ""
 
 
 @pytest.fixture
@@ -162,3 +225,22 @@ def test_bash_completes(line: str, proposed: set[str], folder: Path) -> None:
 def test_bash_is_not_disturbed_by_a_fleet_that_is_wrong(folder: Path) -> None:
     (folder / "fleet.yaml").write_text("version: 2\n")
     assert completed(folder, "ollama-fleet plan gpu") == set()
+
+
+@pytest.mark.parametrize("verb", ["--help", "validate", "plan", "report"])
+def test_what_reads_files_alone_does_without_pyinfra(verb: str, folder: Path) -> None:
+    """It costs a second, which is most of what these take; so does every key press of a shell that completes."""
+    script = (
+        "import sys; from ollama_fleet.cli import cli;"
+        "cli.main(sys.argv[1:], standalone_mode=False);"
+        "sys.exit(str({'pyinfra', 'gevent', 'paramiko'} & set(sys.modules) or ''))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, verb, *AS_JSON.get(verb, [])],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stderr.strip() == ""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-COMMAND = Path(sys.executable).with_name("ollama-fleet")
+from unit.cli.command import run
+
 GOOD = """\
 version: 1
 release: {version: 0.24.0}
@@ -19,14 +18,6 @@ hosts:
   gpu-01: {address: 127.0.0.1, models: [reasoner], ssh: {port: 1}}
 """
 LOCK = "version: 1\n"
-
-
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [COMMAND, *arguments], cwd=cwd, capture_output=True, text=True, check=False, timeout=60
-    )
-    assert "Traceback" not in done.stderr + done.stdout, done.stderr
-    return done
 
 
 @pytest.fixture

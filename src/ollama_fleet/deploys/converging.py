@@ -170,7 +170,7 @@ def _asked(host: Host) -> tuple[Source, HostSpec]:
     path, name = host.data.get("ollama_fleet_file"), host.data.get("ollama_fleet_host")
     if not path or not name:
         raise PyinfraError(
-            f"{host.name} does not come from fleet.yaml; use the inventory of ollama_fleet.deploys.inventory"
+            f"{host.name} does not come from fleet.yaml; use `inventory` of ollama_fleet.deploys"
         )
     source = load_source(Path(path))
     return source, source.fleet.host(name)

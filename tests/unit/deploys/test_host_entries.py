@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ollama_fleet.artifacts.lock import Lock
-from ollama_fleet.deploys.inventory import check_keys, host_entry, inventory
+from ollama_fleet.deploys.host_entries import check_keys, host_entry, inventory
 from ollama_fleet.deploys.needs import needs_of
 from ollama_fleet.spec.errors import SpecErrors
 from ollama_fleet.spec.fleet import Fleet
