@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from ollama_fleet.spec import parameters, variables
+from ollama_fleet.spec import instance_checks, parameters, variables
 from ollama_fleet.spec.addresses import DEFAULT_LISTEN, LOCAL, IPNetwork, Listen
 from ollama_fleet.spec.errors import KeyPath, Position, SpecError, SpecErrors, Wrong, show
 from ollama_fleet.spec.hosts import Hosts
@@ -126,7 +126,9 @@ def _check_forms(reading: Reading, name: str) -> None:
                 reading.add((*path, "quantization"), wrong.message, wrong.hint)
 
 
-def check_host(hosts: Hosts, name: str, merged: Merged) -> None:
+def check_host(
+    hosts: Hosts, name: str, merged: Merged, gpu_names: Collection[str] | None = None
+) -> None:
     """One host after the ladder."""
     reading = hosts.reading
     settings: Mapping[str, Any] = merged.settings
@@ -146,6 +148,9 @@ def check_host(hosts: Hosts, name: str, merged: Merged) -> None:
         )
     _check_system(check)
     _check_exposure(check)
+    asked = [request.name for request in hosts.requests(name)]
+    for mistake in instance_checks.mistakes(merged.settings, asked, version, gpu_names):
+        check.wrong(mistake.key, mistake.message, mistake.hint, below=mistake.below)
     for request in hosts.requests(name):
         _check_request(check, request, version)
 
@@ -168,9 +173,10 @@ class _HostCheck:
         self.reading, self.name, self.merged = reading, name, merged
         self.settings: Mapping[str, Any] = merged.settings
 
-    def wrong(self, key: KeyPath, message: str, hint: str | None = None) -> None:
-        source = self.merged.sources.get(key, ("hosts", self.name, *key))
-        self.reading.add(source, message, hint, key=key not in self.merged.sources)
+    def wrong(self, key: KeyPath, message: str, hint: str | None = None, *, below: KeyPath = ()) -> None:
+        source = (*self.merged.sources.get(key, ("hosts", self.name, *key)), *below)
+        if not self.reading.covered(source):  # what a group says is told once, not for each of its hosts
+            self.reading.add(source, message, hint, key=key not in self.merged.sources)
 
 
 def _check_release_reads(check: _HostCheck, version: ReleaseVersion) -> None:

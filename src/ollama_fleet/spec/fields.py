@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, GetJsonSchemaHandler, PlainValidator, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from ollama_fleet.spec import addresses, names, values
+from ollama_fleet.spec import addresses, instances, names, values
 from ollama_fleet.spec.addresses import IPNetwork, Listen
 from ollama_fleet.spec.env import parse_env
 from ollama_fleet.spec.errors import KeyPath, Wrong, WrongParts, did_you_mean, show
@@ -97,6 +105,10 @@ def _gpus(value: object) -> str | tuple[str, ...]:
     return _items(value, names.parse_gpu_name, "write a list: [rtx-4090], [] for none, or auto")
 
 
+def _devices(value: object) -> tuple[str, ...]:
+    return _items(value, instances.parse_device, "write a list of UUIDs: [GPU-…], or [] for the CPU alone")
+
+
 def _host_names(value: object) -> tuple[str, ...]:
     return _distinct(_items(value, names.parse_host_name, "write a list of hosts"))
 
@@ -157,6 +169,26 @@ class AlsoList:
     ) -> JsonSchemaValue:
         names_only = {"type": "array", "items": {"type": "string", "pattern": _MODEL}, "uniqueItems": True}
         return {"anyOf": [names_only, handler(core_schema)]}
+
+
+class AlsoCount:
+    """In the JSON Schema, 1 or `per-gpu` may stand where a list of instances stands."""
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [{"enum": [1, instances.PER_GPU]}, {**handler(core_schema), "minItems": 1}]}
+
+
+def OrOneWord() -> WrapValidator:  # noqa: N802 - stands among types
+    """A list of instances, or one of the words for it."""
+
+    def read(value: object, items: ValidatorFunctionWrapHandler) -> object:
+        if value == []:
+            raise Wrong("the list is empty", "write 1, per-gpu or a list of instances")
+        return items(value) if isinstance(value, list) else instances.parse_count(value)
+
+    return WrapValidator(read)
 
 
 _DURATION_SCHEMA = {
@@ -263,6 +295,16 @@ Parameters = Annotated[
     dict[str, ParameterValue | None], PlainValidator(parse_parameters), WithJsonSchema(_PARAMETERS_SCHEMA)
 ]
 Gpus = Annotated[str | tuple[str, ...], PlainValidator(_gpus), WithJsonSchema(_GPU_SCHEMA)]
+InstanceName = Annotated[
+    str,
+    PlainValidator(instances.parse_instance_name),
+    _schema("string", "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"),
+]
+InstanceDevices = Annotated[
+    tuple[str, ...],
+    PlainValidator(_devices),
+    _schema("array", items={"type": "string", "pattern": f"{_GPU[:-1]}$|^(GPU|MIG)-[0-9A-Fa-f-]+$"}),
+]
 HostNames = Annotated[tuple[str, ...], PlainValidator(_host_names), WithJsonSchema(_NAME_LIST)]
 ModelNames = Annotated[tuple[str, ...], PlainValidator(_model_names), WithJsonSchema(_MODEL_LIST)]
 Base = Annotated[str, PlainValidator(names.parse_base), _schema("string", minLength=1)]
@@ -323,14 +365,6 @@ def _grammar(value: object) -> int:
     raise Wrong(f"{show(value)} is no version of this grammar", "write version: 1")
 
 
-def _instances(value: object) -> int | str:
-    if value == "per-gpu":
-        return "per-gpu"
-    if value == 1 and not isinstance(value, bool):
-        return 1
-    raise Wrong(f"{show(value)} is not what stands here", "write 1")
-
-
 def _prune(value: object) -> bool | str:
     if isinstance(value, bool) or value == "report":
         return "report" if value == "report" else bool(value)
@@ -338,7 +372,6 @@ def _prune(value: object) -> bool | str:
 
 
 GRAMMAR = PlainValidator(_grammar)
-INSTANCES = PlainValidator(_instances)
 PRUNE = PlainValidator(_prune)
 Scope = Annotated[
     Literal["system", "user"], word("system", "user"), WithJsonSchema({"enum": ["system", "user"]})

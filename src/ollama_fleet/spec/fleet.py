@@ -118,7 +118,7 @@ def _fleet(
     hosts = Hosts(reading)
     merged = _merged_hosts(hosts)
     for name, settings in merged.items():
-        check_host(hosts, name, settings)
+        check_host(hosts, name, settings, gpu_names)
     check_hosts(reading, merged)
     if reading.errors:
         raise SpecErrors(reading.errors)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ollama_fleet.spec.addresses import DEFAULT_LISTEN, LOCAL, IPNetwork, Listen
 from ollama_fleet.spec.errors import KeyPath
+from ollama_fleet.spec.instances import Instances, build_instances
 from ollama_fleet.spec.merge import Layer, Merged, Origin, merge, written
 from ollama_fleet.spec.model import Host
 from ollama_fleet.spec.model_request import ModelLadder, ModelRequest
@@ -49,6 +50,7 @@ class HostSpec:
     - ``gpus`` is one name per card, ``()`` for none, ``"auto"`` where the host is to be asked.
     - ``env`` holds the variables as the server reads them, but not OLLAMA_HOST and OLLAMA_MODELS: those are
       ``listen`` and ``models_dir``.
+    - ``instances`` is ``None`` where one server has all of the host's devices.
     """
 
     name: str
@@ -72,6 +74,7 @@ class HostSpec:
     origin: Mapping[str, Origin] = field(repr=False)
     prune: bool | str = "report"
     verify: Literal["quick", "load", "full"] = "load"
+    instances: Instances = None
 
     @property
     def connector(self) -> Literal["local", "ssh", "windows"]:
@@ -142,6 +145,8 @@ def build_host(hosts: Hosts, name: str, merged: Merged, folder: str) -> HostSpec
     firewall = settings.get("firewall", {})
     environment: Mapping[str, str | SecretReference] = settings.get("env", {})
     release = settings["release"]
+    requests = hosts.requests(name)
+    listen: Listen = settings.get("listen", DEFAULT_LISTEN)
     source = release.get("source", "upstream")
     fetched_by = "controller" if source.startswith("file:") else "host"
     return HostSpec(
@@ -152,7 +157,7 @@ def build_host(hosts: Hosts, name: str, merged: Merged, folder: str) -> HostSpec
         scope=settings.get("scope", "system"),
         os=settings.get("os", "linux"),
         arch=settings.get("arch"),
-        listen=settings.get("listen", DEFAULT_LISTEN),
+        listen=listen,
         models_dir=settings.get("models_dir"),
         env=MappingProxyType({name: value for name, value in environment.items() if isinstance(value, str)}),
         secrets=MappingProxyType(
@@ -164,10 +169,11 @@ def build_host(hosts: Hosts, name: str, merged: Merged, folder: str) -> HostSpec
         release=ReleaseSpec(release["version"], source, release.get("download", fetched_by)),
         gpus=settings.get("gpus", "auto"),
         groups=tuple(reading.groups_of(name)),
-        models=hosts.requests(name),
+        models=requests,
         origin=merged.origins(reading.document),
         prune=settings.get("prune", reading.prune),
         verify=settings.get("verify", "load"),
+        instances=build_instances(settings, listen.port, [request.name for request in requests]),
     )
 
 

@@ -35,7 +35,6 @@ class Later:
 
 
 NOT_YET = (
-    Later(SETTINGS, "instances", enum=("per-gpu",)),
     Later(tuple(f"{place}.ssh" for place in SETTINGS), "jump", hint="write ProxyJump in ~/.ssh/config"),
     Later((*SETTINGS, ""), "access"),
     Later(("registries.*",), "ca"),

@@ -180,6 +180,25 @@ class Model(ModelSettings):
     )
 
 
+class Instance(Section):
+    """One of several servers of a host."""
+
+    name: fields.InstanceName = Field(description="Its name; the unit is ollama@NAME.service.")
+    devices: fields.InstanceDevices = Field(
+        description="Its GPUs, each by UUID (GPU-…, as `nvidia-smi -L` shows it) or by kind (rtx-4090); [] for the "
+        "CPU alone."
+    )
+    port: fields.Port | None = Field(
+        None, description="Its port; if left out that of `listen`, plus its place in the list."
+    )
+    env: fields.Environment | None = Field(
+        None, description="Variables of this server beside those of the host, over which they win."
+    )
+    models: fields.ModelNames | None = Field(
+        None, description="Which of the host's models it serves; all of them if left out."
+    )
+
+
 class HostSettings(Section):
     """What defaults, groups and hosts can set; later wins: defaults, groups in file order, host."""
 
@@ -226,8 +245,10 @@ class HostSettings(Section):
         description="How deep an apply proves what it has changed: `quick` loads nothing, `load` (the default) lets "
         "each model that has changed answer, `full` loads each anew and measures its memory.",
     )
-    instances: Annotated[int | str, fields.INSTANCES, WithJsonSchema({"enum": [1, "per-gpu"]})] | None = (
-        Field(None, description="Ollama servers on the host: 1 (the default) or one per GPU.")
+    instances: Annotated[list[Instance], fields.OrOneWord(), fields.AlsoCount()] | None = Field(
+        None,
+        description="Ollama servers on the host: 1 (the default), `per-gpu` for one on each GPU, at ports counted from "
+        "that of `listen`, or a list.",
     )
     prune: Annotated[bool | str, fields.PRUNE, WithJsonSchema({"enum": ["report", False, True]})] | None = (
         Field(None, description="Wins over the `prune` of the fleet.")

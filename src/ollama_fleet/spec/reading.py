@@ -47,6 +47,7 @@ _MEANT = {
     "host": "address",
     "hostname": "address",
     "port": "listen",
+    "listen": "port",
     "gpu": "gpus",
     "environment": "env",
     "vars": "env",
@@ -244,6 +245,8 @@ def section_at(path: KeyPath) -> type[Section] | None:
             annotation = _bare(fields.get(str(step)))
         elif get_origin(annotation) is dict:
             annotation = _bare(get_args(annotation)[1])
+        elif get_origin(annotation) is list:
+            annotation = _bare(get_args(annotation)[0])
         else:
             return None
     return annotation if isinstance(annotation, type) and issubclass(annotation, Section) else None
