@@ -78,7 +78,7 @@ def _converge_linux(source: Source, spec: HostSpec, plan: HostPlan, state: HostS
     if plan.firewall:
         firewall.allow(
             name="Firewall",
-            port=plan.firewall.port,
+            port=plan.firewall.ports,
             sources=plan.firewall.sources,
             present=plan.firewall.present,
             models_dir=models_dir,

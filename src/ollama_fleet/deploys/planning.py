@@ -9,6 +9,7 @@ from ollama_fleet.api.listed import by_name
 from ollama_fleet.api.through import server_of
 from ollama_fleet.deploys.secrets import secrets_of
 from ollama_fleet.deploys.source import Source
+from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.host_plan import HostPlan, plan_host
 from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.state import HostState
@@ -28,6 +29,8 @@ def plan_connected(host: Host, source: Source, spec: HostSpec) -> tuple[HostPlan
     """
     request = ProbeRequest(Layout.of(spec.place, spec.models_dir))
     state, layout = probe(host, request)
+    if spec.instances is not None:
+        raise PlanError("several instances are planned, and not applied yet")
     secrets = secrets_of(spec, source.fleet.folder)
     plan = plan_host(spec, source.lock, source.insecure, source.templates, secrets, state, layout)
     if (

@@ -19,14 +19,14 @@ from ollama_fleet.planner.state import HostState
 
 @operation()
 def allow(
-    port: int, sources: Sequence[str], present: bool = True, models_dir: str | None = None
+    port: int | Sequence[int], sources: Sequence[str], present: bool = True, models_dir: str | None = None
 ) -> Generator[StringCommand, None, None]:
-    """Let these networks reach a TCP port, and nobody else; other people's rules are not touched.
+    """Let these networks reach a TCP port, or several, and nobody else; other people's rules are not touched.
 
     ufw, firewalld or nftables, in this order, whichever is in charge. One that is missing or off is left so.
 
     Args:
-        port: TCP port, 1 to 65535.
+        port: TCP port, 1 to 65535, or all that are to be open; what stands there for others goes.
         sources: networks such as `192.168.1.0/24` or `fd00::/64`; `0.0.0.0/0` is everybody.
         present: False takes away what this operation has put there, also for other ports.
         models_dir: where models lie, if not in Ollama's default place (only read, to share one probe).
@@ -35,12 +35,13 @@ def allow(
         ValueError: a source is not a network, or the port is none.
     """
     state, layout = look("system", models_dir)
-    if not 1 <= port <= 65535:
-        raise ValueError(f"{port} is no TCP port")
-    wanted = WantedFirewall(port, tuple(str(ip_network(source)) for source in sources), layout, present)
+    ports = (port,) if isinstance(port, int) else tuple(sorted(port))
+    if wrong := [one for one in ports if not 1 <= one <= 65535]:
+        raise ValueError(f"{wrong[0]} is no TCP port")
+    wanted = WantedFirewall(ports, tuple(str(ip_network(source)) for source in sources), layout, present)
     if not wanted.differences(state):
         host.noop(
-            f"port {port} is open to {', '.join(wanted.sources) or 'nobody'}" if present else "no rules"
+            f"{wanted.name} is open to {', '.join(wanted.sources) or 'nobody'}" if present else "no rules"
         )
         return
     mark_changed(host)
@@ -52,10 +53,10 @@ def commands_of(wanted: WantedFirewall, state: HostState) -> list[str]:
     firewall, layout = state.firewall, wanted.layout
     sources = wanted.sources if wanted.present else None
     if isinstance(firewall, NftablesState):
-        return firewall_nftables.commands(wanted.port, sources, firewall, layout)
+        return firewall_nftables.commands(wanted.ports, sources, firewall, layout)
     commands = firewall_nftables.removal(layout) if nftables.leftovers(state.files, layout) else []
     if isinstance(firewall, UfwState) and firewall.active:
-        commands += firewall_ufw.commands(wanted.port, sources, firewall)
+        commands += firewall_ufw.commands(wanted.ports, sources, firewall)
     elif isinstance(firewall, FirewalldState):
-        commands += firewall_firewalld.commands(wanted.port, sources, firewall)
+        commands += firewall_firewalld.commands(wanted.ports, sources, firewall)
     return commands

@@ -9,14 +9,14 @@ from ollama_fleet.planner.firewall_state import FirewalldState
 from ollama_fleet.planner.items.firewall.firewalld import changes, rich_rule
 
 
-def commands(port: int, sources: Sequence[str] | None, state: FirewalldState) -> list[str]:
+def commands(ports: Sequence[int], sources: Sequence[str] | None, state: FirewalldState) -> list[str]:
     """Return shell lines that make our rules right; what is allowed is added before anything is taken away.
 
     A call takes 0.3 s, so there is one for each kind of change in a zone. A rule that is there already, or is not
     there, is no error to the command.
     """
     lines = []
-    for zone in changes(port, sources, state):
+    for zone in changes(ports, sources, state):
         for option, rules in (
             ("--add-rich-rule", zone.load),
             ("--permanent --add-rich-rule", zone.add),

@@ -11,12 +11,14 @@ from ollama_fleet.planner.items.firewall.nftables import DELETE_MARKED, TABLE, s
 from ollama_fleet.planner.layout import Layout
 
 
-def commands(port: int, sources: Sequence[str] | None, state: NftablesState, layout: Layout) -> list[str]:
+def commands(
+    ports: Sequence[int], sources: Sequence[str] | None, state: NftablesState, layout: Layout
+) -> list[str]:
     """Return shell lines that make our rules right; `sources` None takes them away."""
     if sources is None:
         return removal(layout)
     name = quote(_unit_name(layout))
-    content = script(port, sources, state.chains(port))
+    content = script(ports, sources, state.chains(ports))
     return [
         write_file(layout.firewall_script, content, mode=0o755, owner="root", group="root"),
         write_file(layout.firewall_unit, unit(layout), mode=0o644, owner="root", group="root"),

@@ -10,9 +10,9 @@ from ollama_fleet.planner.items.firewall.ufw import changes
 from ollama_fleet.planner.layout import MARK
 
 
-def commands(port: int, sources: Sequence[str] | None, state: UfwState) -> list[str]:
+def commands(ports: Sequence[int], sources: Sequence[str] | None, state: UfwState) -> list[str]:
     """Return shell lines that make our rules right; see `changes`."""
-    needed = changes(port, sources, state)
+    needed = changes(ports, sources, state)
     lines = [f"ufw --force delete {join(rule.text.split())}" for rule in needed.remove]
     lines += [f"ufw {join(rule.text.split())} comment {quote(MARK)}" for rule in needed.add]
     return [*lines, "ufw reload"] if needed.reload else lines

@@ -5,7 +5,7 @@ Of two firewalls that are both there, the one in charge is ufw before firewalld 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Literal
@@ -91,9 +91,15 @@ class NftablesState(FirewallState):
     loaded: Mapping[str, str] = field(default_factory=dict)
     """Our rules as the kernel lists them, one a line: for each chain, and for `table`, our own table."""
 
-    def chains(self, port: int) -> tuple[str, ...]:
-        """The chains that may refuse packets for a port, in an order that does not depend on the kernel's."""
-        return tuple(sorted(place for place, ports in self.refusing.items() if covers(ports, port)))
+    def chains(self, ports: Sequence[int]) -> tuple[str, ...]:
+        """The chains that may refuse packets for one of these ports; the order does not depend on the kernel's."""
+        return tuple(
+            sorted(
+                place
+                for place, refused in self.refusing.items()
+                if any(covers(refused, port) for port in ports)
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)

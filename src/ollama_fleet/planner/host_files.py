@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from pydantic import SecretStr
 
+from ollama_fleet.hardware.device import Device
 from ollama_fleet.planner.before import Before
 from ollama_fleet.planner.items.service import Manager
 from ollama_fleet.planner.items.text_file import WantedFile, WantedLine
@@ -38,8 +39,9 @@ def host_files(
     binary: str,
     environment: Mapping[str, str],
     secrets: Mapping[str, SecretStr],
+    devices: Sequence[Device] = (),
 ) -> HostFiles:
-    """Render the files of a host.
+    """Render the files of a host with one server.
 
     Args:
         layout: where they go.
@@ -49,45 +51,128 @@ def host_files(
         binary: what the service runs.
         environment: the server's variables that anybody may see.
         secrets: those that nobody may see.
+        devices: its GPUs, whose driver must be there before the server.
 
     Raises:
         RenderError: a template is missing or wrong.
     """
     foreign_unit = has_foreign_unit(state, layout)
-    values = {
-        "scope": layout.scope,
-        "binary": binary,
-        "service_user": layout.service_user,
-        "service_group": layout.service_group,
-        "environment_file": layout.environment,
-        "state": layout.state,
-        "service_home": layout.service_home,
-        "models": layout.models,
-        "command_directory": str(PurePosixPath(layout.command).parent),
-    }
-    owner, group = layout.service_user, layout.service_group
-    if layout.scope == "system":
-        owner = group = "root"
-
-    def rendered(
-        path: str, template: str, variables: Mapping[str, str], mode: int = 0o644, *, secret: bool = False
-    ) -> WantedFile:
-        text = templates.render(template, {**values, "environment": variables})
-        return WantedFile(path, text.encode(), owner, group, mode, secret)
-
-    hidden = {name: value.get_secret_value() for name, value in secrets.items()}
-    everything = dict(sorted({**environment, **hidden}.items()))
-    of_server = [rendered(layout.environment, "ollama-environment.j2", everything, 0o600, secret=True)]
+    rendered = _Rendering(layout, templates, binary, devices)
+    everything = _everything(environment, secrets)
+    of_server = [rendered.file(layout.environment, "ollama-environment.j2", everything, 0o600, secret=True)]
     if manager == "supervisor":
-        of_server.append(rendered(layout.supervisor, "ollama-supervise.sh.j2", {}, 0o700))
+        of_server.append(rendered.file(layout.supervisor, "ollama-supervise.sh.j2", {}, 0o700))
     else:
-        of_server.append(rendered(layout.drop_in, "ollama-drop-in.conf.j2", {}))
+        of_server.append(rendered.file(layout.drop_in, "ollama-drop-in.conf.j2", {}))
         if not foreign_unit:
-            of_server.append(rendered(layout.unit, "ollama.service.j2", {}))
-    client = {name: environment[name] for name in CLIENT_VARIABLES}
-    of_shells = (rendered(layout.profile, "ollama-profile.sh.j2", client),)
+            of_server.append(rendered.file(layout.unit, "ollama.service.j2", {}))
     line = login_line(layout)
-    return HostFiles(tuple(of_server), of_shells, () if line is None else (line,))
+    return HostFiles(tuple(of_server), (rendered.profile(environment),), () if line is None else (line,))
+
+
+def instance_files(
+    layout: Layout,
+    templates: Templates,
+    *,
+    binary: str,
+    environments: Mapping[str, Mapping[str, str]],
+    secrets: Mapping[str, SecretStr],
+    note: str,
+    devices: Sequence[Device],
+) -> HostFiles:
+    """Render the files of a host with several servers: one template of a unit, an environment for each.
+
+    Args:
+        layout: of the host.
+        templates: what they are made from.
+        binary: what the units run.
+        environments: the variables of each server that anybody may see, by its name; the shells get the first one's.
+        secrets: those of all servers that nobody may see.
+        note: which server has which device.
+        devices: all of theirs.
+
+    Raises:
+        RenderError: a template is missing or wrong.
+    """
+    rendered = _Rendering(layout, templates, binary, devices, several=True)
+    of_server = [
+        rendered.file(
+            layout.for_instance(name).environment,
+            "ollama-environment.j2",
+            _everything(environment, secrets),
+            0o600,
+            secret=True,
+        )
+        for name, environment in environments.items()
+    ]
+    of_server.append(rendered.file(layout.instance_drop_in, "ollama-drop-in.conf.j2", {}))
+    of_server.append(rendered.file(layout.instance_unit, "ollama.service.j2", {}))
+    first = next(iter(environments.values()))
+    noted = WantedFile(layout.instance_note, f"# Written by {MARK}.\n{note}".encode(), "root", "root")
+    return HostFiles(tuple(of_server), (rendered.profile(first), noted), ())
+
+
+class _Rendering:
+    """Templates with what all files of a host have in common."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        templates: Templates,
+        binary: str,
+        devices: Sequence[Device],
+        *,
+        several: bool = False,
+    ) -> None:
+        self.layout = layout
+        self.templates = templates
+        self.values = {
+            "scope": layout.scope,
+            "binary": binary,
+            "service_user": layout.service_user,
+            "service_group": layout.service_group,
+            "environment_file": f"{layout.instances}/" if several else layout.environment,
+            "state": layout.state,
+            "service_home": layout.service_home,
+            "models": layout.models,
+            "command_directory": str(PurePosixPath(layout.command).parent),
+            "several": several,
+            "device_nodes": device_nodes(devices),
+        }
+        self.owner = (
+            ("root", "root") if layout.scope == "system" else (layout.service_user, layout.service_group)
+        )
+
+    def file(
+        self,
+        path: str,
+        template: str,
+        variables: Mapping[str, str],
+        mode: int = 0o644,
+        *,
+        secret: bool = False,
+    ) -> WantedFile:
+        """One file, rendered with these variables of the server."""
+        text = self.templates.render(template, {**self.values, "environment": variables})
+        return WantedFile(path, text.encode(), *self.owner, mode, secret)
+
+    def profile(self, environment: Mapping[str, str]) -> WantedFile:
+        """What people's shells read."""
+        client = {name: environment[name] for name in CLIENT_VARIABLES}
+        return self.file(self.layout.profile, "ollama-profile.sh.j2", client)
+
+
+def device_nodes(devices: Sequence[Device]) -> list[str]:
+    """Files of which one is there once the driver of these devices is: on a PC, under WSL, on a Jetson."""
+    vendors = {device.vendor for device in devices}
+    if "nvidia" in vendors:
+        return ["/dev/nvidiactl", "/dev/dxg", "/dev/nvmap"]
+    return ["/dev/kfd", "/dev/dxg"] if "amd" in vendors else []
+
+
+def _everything(environment: Mapping[str, str], secrets: Mapping[str, SecretStr]) -> dict[str, str]:
+    hidden = {name: value.get_secret_value() for name, value in secrets.items()}
+    return dict(sorted({**environment, **hidden}.items()))
 
 
 def has_foreign_unit(state: HostState, layout: Layout) -> bool:

@@ -3,46 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from pydantic import SecretStr
 
 from ollama_fleet.artifacts.lock import Lock, NotLocked
-from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.artifacts.releases import TARGETS
+from ollama_fleet.hardware.device import Device
 from ollama_fleet.planner.difference import Difference, Item
 from ollama_fleet.planner.disk import disk_needs, shortage
 from ollama_fleet.planner.errors import PlanError
-from ollama_fleet.planner.host_decisions import host_decisions, planned_devices
-from ollama_fleet.planner.host_files import host_files
+from ollama_fleet.planner.host_decisions import planned_devices
+from ollama_fleet.planner.host_files import HostFiles, host_files
+from ollama_fleet.planner.instance import Instance
 from ollama_fleet.planner.items.account import WantedAccount
 from ollama_fleet.planner.items.directory import WantedDirectory
 from ollama_fleet.planner.items.firewall import ANYWHERE, WantedFirewall
 from ollama_fleet.planner.items.model import WantedBase, WantedImport, WantedLoaded, WantedModel
 from ollama_fleet.planner.items.prune import Pruned
 from ollama_fleet.planner.items.release import Archive, WantedRelease
-from ollama_fleet.planner.items.service import WantedService, manager_of
+from ollama_fleet.planner.items.service import GoneService, WantedService, manager_of
 from ollama_fleet.planner.items.text_file import WantedFile, WantedLine
 from ollama_fleet.planner.items.unproven import WantedProof
 from ollama_fleet.planner.items.windows.desktop_app import NoDesktopApp
 from ollama_fleet.planner.items.windows.release import WindowsRelease
 from ollama_fleet.planner.items.windows.variable import WantedVariable
 from ollama_fleet.planner.layout import Layout
-from ollama_fleet.planner.placement import Placement, place
+from ollama_fleet.planner.placement import Placement
 from ollama_fleet.planner.prune import left_words, undeclared
-from ollama_fleet.planner.release_limits import check_request
 from ollama_fleet.planner.remarks import remarks
 from ollama_fleet.planner.render import RenderError, Templates
+from ollama_fleet.planner.serving import Given, environment_of, loaded_of, placements_on
+from ollama_fleet.planner.several import gone_instances, several
 from ollama_fleet.planner.state import HostState
 from ollama_fleet.planner.windows.plan import check_names, check_windows, windows_parts, windows_remarks
 from ollama_fleet.spec.hosts import HostSpec
-from ollama_fleet.spec.values import Duration, parse_duration
 
 ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 NO_ZSTD = "zstd is missing on the host and cannot be installed from here; install the package zstd"
-RELEASE_MARK = "OLLAMA_FLEET_RELEASE"
-"""In the service's environment: the release that the running process was started from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +76,33 @@ class HostPlan:
     variables: tuple[WantedVariable, ...] = ()
     """Of the whole system; Windows only, as is the next."""
     desktop_app: NoDesktopApp | None = None
+    instances: tuple[Instance, ...] = ()
+    """Its servers: one without a name, or several, of which `service`, `address` and `port` are the first one's."""
+    gone: tuple[GoneService, ...] = ()
+    """Servers of ours that are still there and not wanted any more."""
+
+    @property
+    def several(self) -> bool:
+        """The host has instances with names of their own, be it only one."""
+        return any(instance.name for instance in self.instances)
+
+    def of(self, instance: Instance) -> HostPlan:
+        """The plan of a host where this instance is all that there is; what it shares with others stays."""
+        if not instance.name:
+            return self
+        bases = tuple(dict.fromkeys(placement.base for placement in instance.placements))
+        return replace(
+            self,
+            layout=instance.layout,
+            service=instance.service,
+            bases=bases,
+            models=instance.models,
+            loaded=instance.loaded,
+            placements=instance.placements,
+            address=instance.address,
+            port=instance.port,
+            instances=(instance,),
+        )
 
     @property
     def loopback_only(self) -> bool:
@@ -96,7 +122,8 @@ class HostPlan:
         yield from self.files
         yield from self.lines
         yield self.release
-        yield self.service
+        yield from self.gone
+        yield from (instance.service for instance in self.instances)
         yield from self.bases
         yield from self.models
         yield from self.loaded
@@ -111,7 +138,7 @@ class HostPlan:
     @property
     def restarts(self) -> bool:
         """The server is restarted because something that it reads changes."""
-        return bool(self.service.restart_because)
+        return any(instance.service.restart_because for instance in self.instances)
 
 
 def plan_host(
@@ -161,22 +188,19 @@ def _plan(
     release = _release(spec, lock, state, layout)
     if not release.unpacks(state):
         raise PlanError(NO_ZSTD)
-    placements = _placements(spec, lock, insecure, templates, state)
-    environment = _environment(spec, release, layout)
     manager = manager_of(state.platform, layout)
-    files = host_files(
-        layout,
-        templates,
-        manager,
-        state,
-        binary=layout.command if release.adopted(state) else layout.binary,
-        environment=environment,
-        secrets=secrets,
-    )
-    read_by_server: tuple[Item, ...] = (release, *files.of_server)
+    binary = layout.command if release.adopted(state) else layout.binary
+    given = Given(lock, insecure, templates, secrets, state, layout)
+    if spec.instances is None:
+        instance, files = _only_one(spec, release, binary, given)
+        instances: tuple[Instance, ...] = (instance,)
+        gone = gone_instances(state, layout)
+    else:
+        parts = several(spec, release, binary, given)
+        instances, files, gone = parts.instances, parts.files, parts.gone
+    placements = tuple(placement for instance in instances for placement in instance.placements)
     undeclared_there = undeclared(placements, release.version, lock, manager, state, layout)
-    because = dict.fromkeys(item.kind for item in read_by_server if item.differences(state))
-    firewall = _firewall(spec, state, layout)
+    firewall = _firewall(spec, [instance.port for instance in instances], state, layout)
     bases = tuple(dict.fromkeys(placement.base for placement in placements))
     return HostPlan(
         host=spec.name,
@@ -187,18 +211,60 @@ def _plan(
         release=release,
         files=(*files.of_server, *files.of_shells),
         lines=files.lines,
-        service=WantedService(layout, manager, environment, secrets, tuple(because)),
+        service=instances[0].service,
         bases=bases,
-        models=tuple(placement.created for placement in placements),
-        loaded=tuple(_loaded(spec, placement) for placement in placements if placement.preload),
+        models=tuple({placement.created.name: placement.created for placement in placements}.values()),
+        loaded=tuple(item for instance in instances for item in instance.loaded),
         pruned=undeclared_there if spec.prune is True else (),
         unproven=WantedProof(layout),
         placements=placements,
-        address=str(spec.listen.host),
-        port=spec.listen.port,
+        address=instances[0].address,
+        port=instances[0].port,
         outside_address=_outside_address(spec),
         told=tuple(remarks(spec, state, layout, firewall, placements, undeclared_there)),
         shortage=shortage(disk_needs(release, bases, lock, state, layout), state),
+        instances=instances,
+        gone=gone,
+    )
+
+
+def _only_one(
+    spec: HostSpec, release: WantedRelease, binary: str, given: Given
+) -> tuple[Instance, HostFiles]:
+    """The one server of a host, which has all of its devices."""
+    state, layout = given.state, given.layout
+    devices = planned_devices(spec, state.devices, state.device_error)
+    placements = placements_on(spec, devices, given)
+    environment = environment_of(spec, release, layout)
+    manager = manager_of(state.platform, layout)
+    files = host_files(
+        layout,
+        given.templates,
+        manager,
+        state,
+        binary=binary,
+        environment=environment,
+        secrets=given.secrets,
+        devices=devices,
+    )
+    read_by_server: tuple[Item, ...] = (release, *files.of_server)
+    because = dict.fromkeys(item.kind for item in read_by_server if item.differences(state))
+    service = WantedService(layout, manager, environment, given.secrets, tuple(because))
+    return _unnamed(spec, devices, service, placements), files
+
+
+def _unnamed(
+    spec: HostSpec, devices: Sequence[Device], service: WantedService, placements: tuple[Placement, ...]
+) -> Instance:
+    return Instance(
+        name="",
+        layout=service.layout,
+        address=str(spec.listen.host),
+        port=spec.listen.port,
+        devices=tuple(devices),
+        service=service,
+        placements=placements,
+        loaded=loaded_of(spec, placements),
     )
 
 
@@ -215,12 +281,15 @@ def _plan_windows(
     check_windows(state)
     plain = _release(spec, lock, state, layout)
     release = WindowsRelease(plain.version, plain.archives, layout)
-    placements = _placements(spec, lock, insecure, templates, state)
+    given = Given(lock, insecure, templates, secrets, state, layout)
+    devices = planned_devices(spec, state.devices, state.device_error)
+    placements = placements_on(spec, devices, given)
     check_names(placements)
-    environment = _environment(spec, release, layout)
+    environment = environment_of(spec, release, layout)
     parts = windows_parts(spec, release, environment, templates, secrets, state, layout)
     undeclared_there = undeclared(placements, release.version, lock, "task", state, layout)
     left = left_words(undeclared_there) if spec.prune == "report" else None
+    instance = _unnamed(spec, devices, parts.service, placements)
     return HostPlan(
         host=spec.name,
         layout=layout,
@@ -233,7 +302,7 @@ def _plan_windows(
         service=parts.service,
         bases=tuple(dict.fromkeys(placement.base for placement in placements)),
         models=tuple(placement.created for placement in placements),
-        loaded=tuple(_loaded(spec, placement) for placement in placements if placement.preload),
+        loaded=instance.loaded,
         pruned=undeclared_there if spec.prune is True else (),
         unproven=WantedProof(layout),
         placements=placements,
@@ -243,6 +312,7 @@ def _plan_windows(
         told=(*windows_remarks(parts, release, state, placements), *([left] if left else [])),
         variables=parts.variables,
         desktop_app=parts.desktop_app,
+        instances=(instance,),
     )
 
 
@@ -273,16 +343,6 @@ def _release(spec: HostSpec, lock: Lock, state: HostState, layout: Layout) -> Wa
     return WantedRelease(str(spec.release.version), archives, layout)
 
 
-def _environment(spec: HostSpec, release: WantedRelease, layout: Layout) -> dict[str, str]:
-    environment = {
-        "OLLAMA_HOST": str(spec.listen),
-        "OLLAMA_MODELS": layout.models,
-        RELEASE_MARK: f"{release.version} {release.archives[0].sha256[:16]}",
-        **spec.env,
-    }
-    return dict(sorted(environment.items()))
-
-
 def _directories(layout: Layout, state: HostState) -> tuple[WantedDirectory, ...]:
     owner, group = layout.service_user, layout.service_group
     own = ("root", "root") if layout.scope == "system" else (owner, group)
@@ -296,12 +356,14 @@ def _directories(layout: Layout, state: HostState) -> tuple[WantedDirectory, ...
     )
 
 
-def _firewall(spec: HostSpec, state: HostState, layout: Layout) -> WantedFirewall | None:
+def _firewall(
+    spec: HostSpec, ports: Sequence[int], state: HostState, layout: Layout
+) -> WantedFirewall | None:
     if layout.scope == "user":
         return None
     _check_firewall(spec, state)
     sources = tuple(map(str, spec.allow_from)) or (ANYWHERE if spec.expose else ())
-    return WantedFirewall(spec.listen.port, sources, layout, present=not spec.listen.is_loopback)
+    return WantedFirewall(tuple(sorted(ports)), sources, layout, present=not spec.listen.is_loopback)
 
 
 def _check_firewall(spec: HostSpec, state: HostState) -> None:
@@ -318,28 +380,5 @@ def _check_firewall(spec: HostSpec, state: HostState) -> None:
     )
 
 
-def _placements(
-    spec: HostSpec, lock: Lock, insecure: frozenset[str], templates: Templates, state: HostState
-) -> tuple[Placement, ...]:
-    devices = planned_devices(spec, state.devices, state.device_error)
-    placements = tuple(
-        place(decided.resolved, decided.decision, spec.name, lock, insecure, templates, state)
-        for decided in host_decisions(spec, devices, lock)
-    )
-    for placement in placements:
-        check_request(spec, placement.resolved.name, placement.created.request)
-    return placements
-
-
 def _outside_address(spec: HostSpec) -> str:
     return spec.address if spec.listen.host.is_unspecified else str(spec.listen.host)
-
-
-def _loaded(spec: HostSpec, placement: Placement) -> WantedLoaded:
-    own: Duration | None = placement.resolved.keep_alive
-    general = spec.env.get("OLLAMA_KEEP_ALIVE")
-    keep_alive = own or (parse_duration(general) if general else None)
-    name: ModelName = placement.created.model
-    return WantedLoaded(
-        name, str(own) if own else None, for_good=keep_alive is not None and keep_alive.seconds < 0
-    )

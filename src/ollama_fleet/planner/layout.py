@@ -40,6 +40,8 @@ class Layout:
     service_user: str
     service_group: str
     service_home: str
+    instance: str = ""
+    """Of several servers on the host the one that this is about; empty for the only one, or for none of them."""
 
     @classmethod
     def of(cls, scope: Scope, models_dir: str | None = None) -> Layout:
@@ -122,6 +124,41 @@ class Layout:
             service_home=home,
         )
 
+    def for_instance(self, name: str) -> Layout:
+        """The same for one of several servers: they share all but the unit and the environment."""
+        return replace(
+            self,
+            instance=name,
+            unit=self.instance_unit,
+            drop_in=self.instance_drop_in,
+            environment=f"{self.instances}/{name}",
+        )
+
+    @property
+    def service(self) -> str:
+        """The unit that runs the server."""
+        return f"ollama@{self.instance}.service" if self.instance else "ollama.service"
+
+    @property
+    def instances(self) -> str:
+        """Holds the environment of each of several servers, under its name."""
+        return "/etc/ollama-fleet/instances"
+
+    @property
+    def instance_unit(self) -> str:
+        """The template of the units of several servers; system scope only."""
+        return "/etc/systemd/system/ollama@.service"
+
+    @property
+    def instance_drop_in(self) -> str:
+        """What is ours of the units of several servers, read last."""
+        return "/etc/systemd/system/ollama@.service.d/zz-fleet.conf"
+
+    @property
+    def instance_note(self) -> str:
+        """Says which of several servers has which device and port, so that it keeps them."""
+        return f"{self.state}/instances"
+
     @property
     def command_backup(self) -> str:
         """An `ollama` of somebody else that stood where our link is; it stays near, where it finds its libraries."""
@@ -192,6 +229,7 @@ class Layout:
         ]
         if self.scope == "system":
             own += [self.firewall_script, self.firewall_unit]
+            own += [self.instances, self.instance_unit, self.instance_drop_in, self.instance_note]
         if self.login_profile:
             own.append(self.login_profile)
         found: dict[str, None] = {}

@@ -88,7 +88,7 @@ def retirement(
         name for name, there in sorted(state.release.versions.items()) if there.stamp or HALF.fullmatch(name)
     )
     links = _links(state, layout)
-    firewall = WantedFirewall(spec.listen.port, (), layout, present=False)
+    firewall = WantedFirewall((spec.listen.port,), (), layout, present=False)
     rules = firewall.differences(state) if layout.scope == "system" else []
     account = layout.scope == "system" and not before.user and layout.service_user in state.accounts
     trees, directories = _directories(before, state, layout, models)

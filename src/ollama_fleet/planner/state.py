@@ -5,8 +5,8 @@ Sizes are bytes, modes are the low twelve permission bits, times are seconds sin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ollama_fleet.artifacts.manifest import Manifest, ManifestError
@@ -199,6 +199,8 @@ class HostState:
     groups: frozenset[str] = frozenset()
     release: ReleaseState = ReleaseState()
     service: ServiceState = ServiceState()
+    instances: Mapping[str, ServiceState] = field(default_factory=dict)
+    """Where several servers are, or were until lately, by their names; `service` is about the only one."""
     firewall: FirewallState = field(default_factory=FirewallState)
     store: ModelStore = ModelStore()
     devices: tuple[Device, ...] = ()
@@ -208,5 +210,27 @@ class HostState:
     """By the paths of releases and models; nothing where it could not be read."""
     loaded: tuple[str, ...] | None = None
     """Names of the models in memory; None where nobody asked or no server answered."""
+    loaded_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The same of several servers that answered, by their names."""
     windows: WindowsState | None = None
     """What only a Windows host has."""
+
+    def of_instance(self, name: str, devices: Collection[str]) -> HostState:
+        """The host as one of its servers sees it; for no name the host itself.
+
+        Args:
+            name: of the instance.
+            devices: UUIDs of those that it has.
+        """
+        if not name:
+            return self
+        return replace(
+            self,
+            service=replace(
+                self.instances.get(name, ServiceState()),
+                others=self.service.others,
+                other_models=self.service.other_models,
+            ),
+            loaded=self.loaded_by.get(name),
+            devices=tuple(device for device in self.devices if device.uuid in devices),
+        )

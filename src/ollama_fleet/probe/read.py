@@ -85,6 +85,7 @@ def _state(sections: dict[str, list[str]], request: ProbeRequest) -> tuple[HostS
         groups=groups,
         release=releases,
         service=replace(running, others=servers, other_models=stores),
+        instances=service.parse_instances(sections["service"]),
         firewall=firewall.parse(sections["firewall"], units),
         store=models.parse(sections["models"]),
         devices=found_devices,

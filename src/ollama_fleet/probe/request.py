@@ -23,6 +23,7 @@ class ProbeRequest:
         files = [layout.unit, layout.drop_in, layout.profile, layout.supervisor, layout.before]
         if layout.scope == "system":
             files += [layout.firewall_script, layout.firewall_unit]
+            files += [layout.instance_unit, layout.instance_drop_in, layout.instance_note]
         if layout.login_profile:
             files.append(layout.login_profile)
         return files

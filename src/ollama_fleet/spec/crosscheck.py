@@ -126,9 +126,7 @@ def _check_forms(reading: Reading, name: str) -> None:
                 reading.add((*path, "quantization"), wrong.message, wrong.hint)
 
 
-def check_host(
-    hosts: Hosts, name: str, merged: Merged, gpu_names: Collection[str] | None = None
-) -> None:
+def check_host(hosts: Hosts, name: str, merged: Merged, gpu_names: Collection[str] | None = None) -> None:
     """One host after the ladder."""
     reading = hosts.reading
     settings: Mapping[str, Any] = merged.settings

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 LAST_PORT = 65535
 
+
 @dataclass(frozen=True, slots=True)
 class Mistake:
     """One line, the key of the host that it is about, and the steps below that key."""
@@ -123,13 +124,17 @@ def _environment(one: Instance, wrong: Callable[..., Mistake], version: Any) -> 
     for name, value in (one.env or {}).items():
         if name in PINNING:
             yield wrong("env", f"{name} follows from the devices of the instance", "remove it", name)
-        elif value is not None and not isinstance(value, str):
+            continue
+        if value is not None and not isinstance(value, str):
             yield wrong(
                 "env", "a secret is for all instances of a host", "write it in the env of the host", name
             )
-        elif isinstance(value, str) and version is not None:
-            if (reason := variables.unread_by(name, value, version)) is not None:
-                yield wrong("env", reason, "remove it, or pin another release", name)
+            continue
+        reason = (
+            variables.unread_by(name, value, version) if value is not None and version is not None else None
+        )
+        if reason is not None:
+            yield wrong("env", reason, "remove it, or pin another release", name)
 
 
 def _too_many(asked: Sequence[Instance], gpus: Sequence[str] | str) -> Iterator[Mistake]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ollama_fleet.spec.addresses import Listen
 from ollama_fleet.spec.errors import Wrong, did_you_mean, show
+from ollama_fleet.spec.secret import SecretReference
 
 if TYPE_CHECKING:
     from ollama_fleet.spec.hosts import HostSpec
@@ -108,7 +109,7 @@ def build_instances(settings: Mapping[str, Any], first: int, models: Sequence[st
             devices=one.devices,
             port=port,
             models=tuple(models if one.models is None else one.models),
-            env=MappingProxyType({name: value for name, value in (one.env or {}).items() if not _secret(value)}),
+            env=MappingProxyType(_shown(one.env or {})),
         )
         for one, port in zip(written, ports_of(written, first), strict=True)
     )
@@ -121,3 +122,8 @@ def ports_of(written: Sequence[Instance], first: int) -> list[int]:
 
 def _secret(value: object) -> bool:
     return not isinstance(value, str | None)
+
+
+def _shown(written: Mapping[str, str | SecretReference | None]) -> dict[str, str | None]:
+    """Variables without secrets, which no instance has for itself."""
+    return {name: value for name, value in written.items() if not isinstance(value, SecretReference)}

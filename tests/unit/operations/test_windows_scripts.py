@@ -59,7 +59,7 @@ def rule(**changes: object) -> WindowsRule:
     return WindowsRule(**{**by_hand, **changes})  # type: ignore[arg-type]
 
 
-WANTED = WindowsFirewall(11434, ("192.168.1.0/24",), Layout.of("windows"))
+WANTED = WindowsFirewall((11434,), ("192.168.1.0/24",), Layout.of("windows"))
 
 
 def test_the_rule_of_the_tutorial_is_adopted() -> None:

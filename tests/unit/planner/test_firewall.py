@@ -57,9 +57,9 @@ def test_ufw_is_right_after_one_change_and_others_keep_their_rules(
     rules: list[FirewallRule], sources: list[str] | None, deny: bool, ipv6: bool
 ) -> None:
     state = UfwState("ufw", True, tuple(rules), default_deny=deny, ipv6=ipv6)
-    after = as_ufw_does(state, ufw.changes(PORT, sources, state))
-    assert ufw.differences(PORT, sources, after) == []
-    wanted = {(rule.source, rule.ports) for rule in ufw.wanted_rules(PORT, sources, state)}
+    after = as_ufw_does(state, ufw.changes([PORT], sources, state))
+    assert ufw.differences([PORT], sources, after) == []
+    wanted = {(rule.source, rule.ports) for rule in ufw.wanted_rules([PORT], sources, state)}
     theirs = [rule for rule in rules if not rule.ours and (rule.source, rule.ports) not in wanted]
     assert [rule for rule in theirs if rule not in after.rules] == []
     mine = [rule for rule in after.rules if rule.ours]
@@ -73,7 +73,7 @@ def test_ufw_is_right_after_one_change_and_others_keep_their_rules(
 def test_firewalld_is_right_after_one_change(
     loaded: bool, sources: list[str] | None, before: list[str], port: int
 ) -> None:
-    there = firewalld.wanted_rules(port, before)
+    there = firewalld.wanted_rules([port], before)
     state = FirewalldState(
         "firewalld",
         True,
@@ -83,19 +83,19 @@ def test_firewalld_is_right_after_one_change(
         zones=("home", "public"),
         loaded={"home": tuple(there), "public": ()} if loaded else None,
     )
-    for zone in firewalld.changes(PORT, sources, state):
+    for zone in firewalld.changes([PORT], sources, state):
         start = there if zone.zone == "home" else []
-        wanted = set(firewalld.wanted_rules(PORT, sources))
+        wanted = set(firewalld.wanted_rules([PORT], sources))
         assert (set(start) | set(zone.add)) - set(zone.remove) == wanted
         assert (set(start) | set(zone.load)) - set(zone.unload) == wanted
     if sources is not None and set(sources) == set(before) and port == PORT:
-        assert [zone.zone for zone in firewalld.changes(PORT, sources, state)] == ["public"]
+        assert [zone.zone for zone in firewalld.changes([PORT], sources, state)] == ["public"]
 
 
 def test_firewalld_rules_that_only_the_kernel_has_are_unloaded_and_those_after_the_closing_one_are_not_ours() -> (
     None
 ):
-    there = firewalld.wanted_rules(PORT, ["10.0.0.0/24"])
+    there = firewalld.wanted_rules([PORT], ["10.0.0.0/24"])
     wider, theirs = LoadedRule("allow", "0.0.0.0/0", PORT), LoadedRule("allow", "::/0", PORT)
     state = FirewalldState(
         "firewalld",
@@ -107,12 +107,12 @@ def test_firewalld_rules_that_only_the_kernel_has_are_unloaded_and_those_after_t
         zones=("public",),
         loaded={"public": (LoadedRule("allow", "any", 80), wider, *there, theirs)},
     )
-    (found,) = firewalld.changes(PORT, ["10.0.0.0/24"], state)
+    (found,) = firewalld.changes([PORT], ["10.0.0.0/24"], state)
     assert (found.add, found.remove, found.load, found.unload) == ((), (), (), (wider,))
 
 
 def test_firewalld_rules_are_written_in_its_language() -> None:
-    rules = firewalld.wanted_rules(PORT, ["10.0.0.0/24", "::/0"])
+    rules = firewalld.wanted_rules([PORT], ["10.0.0.0/24", "::/0"])
     assert [firewalld.rich_rule(rule) for rule in rules] == [
         'rule priority="-32768" family="ipv4" source address="10.0.0.0/24" port port="11434" protocol="tcp" accept',
         'rule priority="-32768" family="ipv6" port port="11434" protocol="tcp" accept',
@@ -124,8 +124,8 @@ def test_an_nftables_chain_gets_the_openings_of_its_family_and_the_script_does_n
     None
 ):
     sources = ["10.0.0.0/24", "fd00::/64"]
-    assert len(nftables.openings(PORT, sources, "inet filter input")) == 2
-    assert nftables.openings(PORT, sources, "ip filter INPUT") == [
+    assert len(nftables.openings([PORT], sources, "inet filter input")) == 2
+    assert nftables.openings([PORT], sources, "ip filter INPUT") == [
         'ip saddr 10.0.0.0/24 tcp dport 11434 accept comment "ollama-fleet"'
     ]
     everything = ((1, 65535),)
@@ -133,11 +133,11 @@ def test_an_nftables_chain_gets_the_openings_of_its_family_and_the_script_does_n
         "nftables", True, refusing={"ip a b": everything, "ip6 a b": everything, "ip c d": ((22, 22),)}
     )
     other = NftablesState("nftables", True, refusing={"ip6 a b": everything, "ip a b": everything})
-    assert one.chains(PORT) == other.chains(PORT) == ("ip a b", "ip6 a b")
+    assert one.chains([PORT]) == other.chains([PORT]) == ("ip a b", "ip6 a b")
 
 
 def test_a_ufw_that_is_off_and_a_ufw_without_ipv6_are_told() -> None:
-    wanted = WantedFirewall(PORT, ("10.0.0.0/24", "fd00::/64"), LAYOUT)
+    wanted = WantedFirewall((PORT,), ("10.0.0.0/24", "fd00::/64"), LAYOUT)
     assert list(notes(wanted, UfwState("ufw"))) == [
         "ufw is switched on but not running: whoever reaches port 11434 can use and change the models"
     ]
@@ -147,7 +147,7 @@ def test_a_ufw_that_is_off_and_a_ufw_without_ipv6_are_told() -> None:
 
 
 def test_firewalld_whose_kernel_rules_cannot_be_read_is_told() -> None:
-    wanted = WantedFirewall(PORT, ("10.0.0.0/24",), LAYOUT)
+    wanted = WantedFirewall((PORT,), ("10.0.0.0/24",), LAYOUT)
     assert list(notes(wanted, FirewalldState("firewalld", True))) == [
         "the running rules of firewalld cannot be read here, only its permanent ones are compared"
     ]

@@ -34,7 +34,7 @@ def allow(
     state, layout = look("windows", models_dir)
     if not 1 <= port <= 65535:
         raise ValueError(f"{port} is no TCP port")
-    wanted = WindowsFirewall(port, tuple(str(ip_network(source)) for source in sources), layout, present)
+    wanted = WindowsFirewall((port,), tuple(str(ip_network(source)) for source in sources), layout, present)
     if not wanted.differences(state):
         host.noop(f"port {port} is open to those who may" if present else "no rules")
         return

@@ -106,12 +106,14 @@ class WantedLoaded:
     keep_alive: str | None
     """As the API takes it; None leaves it to the server's OLLAMA_KEEP_ALIVE."""
     for_good: bool
+    instance: str = ""
+    """Of several servers the one that has it in memory."""
     kind: str = "loaded"
 
     @property
     def name(self) -> str:
-        """The name as Ollama shows it."""
-        return self.model.short
+        """The name as Ollama shows it, and which of several servers it is about."""
+        return f"{self.model.short} on {self.instance}" if self.instance else self.model.short
 
     @property
     def keep_alive_value(self) -> str | int | None:
@@ -121,7 +123,8 @@ class WantedLoaded:
 
     def differences(self, state: HostState) -> list[Difference]:
         """Compare with what the server says is in memory, where it was asked."""
-        if not self.for_good or state.loaded is None or self.name in state.loaded:
+        loaded = state.loaded_by.get(self.instance) if self.instance else state.loaded
+        if not self.for_good or loaded is None or self.model.short in loaded:
             return []
         return [Difference("in memory", "yes", "no")]
 

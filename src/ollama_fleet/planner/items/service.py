@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from ollama_fleet.planner.difference import Difference, compare
 from ollama_fleet.planner.layout import Layout
-from ollama_fleet.planner.state import HostState, Platform
+from ollama_fleet.planner.state import HostState, Platform, ServiceState
 
 Manager = Literal["systemd", "systemd-user", "supervisor", "task"]
 
@@ -61,7 +61,11 @@ class WantedService:
     restart_because: tuple[str, ...] = field(default=())
     """Items the server reads that are about to change."""
     kind: str = "service"
-    name: str = "ollama"
+
+    @property
+    def name(self) -> str:
+        """The unit, without its ending."""
+        return self.layout.service.removesuffix(".service")
 
     def in_the_way(self, state: HostState) -> tuple[str, ...]:
         """Units of the system that run another Ollama on our port: they are stopped, and ours takes their place."""
@@ -78,7 +82,7 @@ class WantedService:
 
     def differences(self, state: HostState) -> list[Difference]:
         """Compare what the service manager says and what the process was started with."""
-        there = state.service
+        there = self._there(state)
         found = []
         if there.load == "masked" or there.enabled == "masked":
             found.append(Difference("unit", "loaded", "masked"))
@@ -98,8 +102,12 @@ class WantedService:
         found += self._of_process(state)
         return found
 
+    def _there(self, state: HostState) -> ServiceState:
+        name = self.layout.instance
+        return state.instances.get(name, ServiceState()) if name else state.service
+
     def _of_process(self, state: HostState) -> list[Difference]:
-        there = state.service
+        there = self._there(state)
         found: list[Difference] = []
         replaced = there.active == "active" and there.program.endswith(DELETED)
         if replaced and not self.restart_because:
@@ -116,3 +124,31 @@ class WantedService:
                 if there.environment_hashes.get(key) != _hash(secret.get_secret_value()):
                     found.append(Difference(f"{key} in effect", "as referenced", "another value"))
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class GoneService:
+    """A server of ours that the host has no more: the only one where there are several now, or one of them."""
+
+    layout: Layout
+    """Of the instance that goes."""
+    files: tuple[str, ...]
+    """Files that go with it."""
+    kind: str = "service"
+
+    @property
+    def name(self) -> str:
+        """The unit, without its ending."""
+        return self.layout.service.removesuffix(".service")
+
+    def differences(self, state: HostState) -> list[Difference]:
+        """Look for its unit and its files."""
+        name = self.layout.instance
+        there = state.instances.get(name, ServiceState()) if name else state.service
+        files = [path for path in self.files if path in state.files]
+        found = []
+        if there.active not in ("", "inactive", "failed"):
+            found.append(Difference("running", "stopped", there.active))
+        if there.enabled == "enabled":
+            found.append(Difference("enabled", "disabled", there.enabled))
+        return found + [Difference(f"file {path}", "absent", "present") for path in files]

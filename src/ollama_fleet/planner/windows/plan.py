@@ -78,7 +78,7 @@ def windows_parts(
         directories=tuple(WantedDirectory(path, "", "", mode=0) for path in (layout.state, layout.models)),
         variables=variables,
         desktop_app=NoDesktopApp(),
-        firewall=WindowsFirewall(spec.listen.port, sources, layout, present=not spec.listen.is_loopback),
+        firewall=WindowsFirewall((spec.listen.port,), sources, layout, present=not spec.listen.is_loopback),
         script=script,
         service=WindowsService(
             layout,

@@ -19,7 +19,14 @@ KINDS: dict[str, FileKind] = {
 
 def script(request: ProbeRequest) -> str:
     """One `stat` for all paths; then the small files' content, but of one that may hold secrets the hash."""
-    secret = request.layout.environment
+    secret, instances = request.layout.environment, request.layout.instances
+    of_instances = ""
+    if request.layout.scope == "system":
+        of_instances = f"""
+for path in {word(instances)}/*; do
+  [ -f "$path" ] && stat -c 'stat %a|%U|%G|%F|%n' "$path" && [ -r "$path" ] &&
+    echo "sha256 $(sha256sum <"$path" | cut -c1-64) $path"
+done 2>/dev/null"""
     # The models may lie on a big disk behind a link: what counts is where it leads, so that comes last.
     contents = "\n".join(
         f'[ -f {word(path)} ] && [ -r {word(path)} ] && echo "content {index} $(base64 <{word(path)} | tr -d "\\n")"'
@@ -30,6 +37,7 @@ stat -c 'stat %a|%U|%G|%F|%n' {words(request.paths())} 2>/dev/null
 stat -L -c 'stat %a|%U|%G|%F|%n' {word(request.layout.models)} 2>/dev/null
 {contents}
 [ -f {word(secret)} ] && [ -r {word(secret)} ] && echo "sha256 $(sha256sum <{word(secret)} | cut -c1-64)"
+{of_instances}
 """
 
 
@@ -45,7 +53,8 @@ def parse(lines: list[str], request: ProbeRequest) -> dict[str, FileState]:
             mode, owner, group, kind, path = rest.split("|", 4)
             stats[path] = FileState(KINDS.get(kind, "other"), int(mode, 8), owner, group)
         elif tag == "sha256":
-            hashes[request.layout.environment] = rest
+            digest, _, path = rest.partition(" ")
+            hashes[path or request.layout.environment] = digest
         elif tag == "content":
             index, _, encoded = rest.partition(" ")
             contents[paths[int(index)]] = base64.b64decode(encoded)

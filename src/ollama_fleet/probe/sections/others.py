@@ -30,6 +30,8 @@ for found in $(grep -la '{SERVE}' /proc/[0-9]*/cmdline 2>/dev/null); do
   other=${{found#/proc/}} other=${{other%/cmdline}}
   unit=$(sed -n 's/^[0-9]*:[^:]*:.*\\/\\([^/]*[.]service\\)$/\\1/p' "/proc/$other/cgroup" 2>/dev/null | head -n 1)
   grep -q '/user[.]slice/' "/proc/$other/cgroup" 2>/dev/null && unit=
+  case $unit in ollama@*.service)
+    name=${{unit#ollama@}}; [ -f {word(layout.instances)}/"${{name%.service}}" ] && continue ;; esac
   [ "$other" = "${{pid:-0}}" ] || [ "$unit" = ollama.service ] || {{
     echo "other $other unit=$unit listen=$(variable "$other" OLLAMA_HOST)"
     stores="$stores

@@ -36,38 +36,81 @@ def script(request: ProbeRequest) -> str:
         show = f"systemctl show ollama.service {' '.join(NEIGHBOURS)} {flags}"
     else:
         show = f"systemctl --user show ollama.service {flags}"
-    return f"""
-shown=$({show} 2>/dev/null)
-echo "$shown"
-pid=$(echo "$shown" | sed -n 's/^MainPID=//p' | head -n 1)
-for path in $(echo "$shown" | sed -n '1,/^$/s/^DropInPaths=//p'); do
-  [ "$path" = {word(layout.drop_in)} ] ||
-    echo "foreign $path $(head -c {LARGEST_DROP_IN} "$path" | base64 | tr -d '\\n')"
+    instances = ""
+    if layout.scope == "system":
+        instances = f"""
+only=${{pid:-0}}
+for file in {word(layout.instances)}/*; do
+  name=${{file##*/}}
+  case $name in *[!a-z0-9-]*) continue ;; esac
+  [ -f "$file" ] || continue
+  echo "instance $name"
+  shown=$(systemctl show "ollama@$name.service" {flags} 2>/dev/null)
+  told {word(layout.instance_drop_in)}
+  process "$file"
 done
+pid=$only"""
+    return f"""
+told() {{
+  echo "$shown"
+  pid=$(echo "$shown" | sed -n 's/^MainPID=//p' | head -n 1)
+  for path in $(echo "$shown" | sed -n '1,/^$/s/^DropInPaths=//p'); do
+    [ "$path" = "$1" ] ||
+      echo "foreign $path $(head -c {LARGEST_DROP_IN} "$path" | base64 | tr -d '\\n')"
+  done
+}}
+process() {{
+  [ "${{pid:-0}}" -gt 0 ] && echo "runs_as $(stat -c %U "/proc/$pid")" && echo "program $(readlink "/proc/$pid/exe")"
+  [ "${{pid:-0}}" -gt 0 ] && [ -r "/proc/$pid/environ" ] && {{
+    echo environment
+    names=" $(sed -n 's/^\\([A-Za-z_][A-Za-z0-9_]*\\)=.*/\\1/p' "$1" 2>/dev/null | tr '\\n' ' ')"
+    tr '\\0' '\\n' <"/proc/$pid/environ" | while IFS= read -r line; do
+      name=${{line%%=*}}
+      case $names in *" $name "*) ;; *) continue ;; esac
+      case $name in
+        {HARMLESS}) printf 'plain %s\\n' "$line" ;;
+        *) echo "hashed $name $(printf %s "${{line#*=}}" | sha256sum | cut -c1-64)" ;;
+      esac
+    done
+  }}
+}}
+shown=$({show} 2>/dev/null)
+told {word(layout.drop_in)}
 supervised=$(cat {word(layout.state)}/server.pid 2>/dev/null)
 # The number may be of another process by now, after a reboot.
 if [ -n "$supervised" ] && grep -aq 'bin/ollama.serve' "/proc/$supervised/cmdline" 2>/dev/null; then
   echo "supervised $supervised"
   [ "${{pid:-0}}" -gt 0 ] || pid=$supervised
 fi
-[ "${{pid:-0}}" -gt 0 ] && echo "runs_as $(stat -c %U "/proc/$pid")" && echo "program $(readlink "/proc/$pid/exe")"
-[ "${{pid:-0}}" -gt 0 ] && [ -r "/proc/$pid/environ" ] && {{
-  echo environment
-  names=" $(sed -n 's/^\\([A-Za-z_][A-Za-z0-9_]*\\)=.*/\\1/p' {word(layout.environment)} 2>/dev/null | tr '\\n' ' ')"
-  tr '\\0' '\\n' <"/proc/$pid/environ" | while IFS= read -r line; do
-    name=${{line%%=*}}
-    case $names in *" $name "*) ;; *) continue ;; esac
-    case $name in
-      {HARMLESS}) printf 'plain %s\\n' "$line" ;;
-      *) echo "hashed $name $(printf %s "${{line#*=}}" | sha256sum | cut -c1-64)" ;;
-    esac
-  done
-}}
+process {word(layout.environment)}
+{instances}
 """
 
 
 def parse(lines: list[str]) -> tuple[ServiceState, dict[str, dict[str, str]]]:
-    """Return the state of `ollama.service` and the properties of all units that were asked for."""
+    """Return the state of `ollama.service` and the properties of all units that were asked for with it."""
+    return _service(_parts(lines)[""], "ollama.service")
+
+
+def parse_instances(lines: list[str]) -> dict[str, ServiceState]:
+    """Return the state of each of several servers, by its name."""
+    return {name: _service(told, f"ollama@{name}.service")[0] for name, told in _parts(lines).items() if name}
+
+
+def _parts(lines: list[str]) -> dict[str, list[str]]:
+    """The lines about `ollama.service`, under no name, and those about each instance."""
+    parts: dict[str, list[str]] = {"": []}
+    name = ""
+    for line in lines:
+        if line.startswith("instance "):
+            name = line.partition(" ")[2]
+            parts[name] = []
+        else:
+            parts[name].append(line)
+    return parts
+
+
+def _service(lines: list[str], name: str) -> tuple[ServiceState, dict[str, dict[str, str]]]:
     units: dict[str, dict[str, str]] = {}
     block: dict[str, str] = {}
     supervised = 0
@@ -102,7 +145,7 @@ def parse(lines: list[str]) -> tuple[ServiceState, dict[str, dict[str, str]]]:
             units[block.get("Id", "")], block = block, {}
     if block:
         units[block.get("Id", "")] = block
-    unit = units.get("ollama.service", {})
+    unit = units.get(name, {})
     active = unit.get("ActiveState", "inactive")
     supervising = bool(supervised) and active != "active"
     there = ServiceState(

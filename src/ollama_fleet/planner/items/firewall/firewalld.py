@@ -45,23 +45,27 @@ def rich_rule(rule: LoadedRule) -> str:
     return " ".join(words)
 
 
-def wanted_rules(port: int, sources: Sequence[str] | None) -> list[LoadedRule]:
+def wanted_rules(ports: Sequence[int], sources: Sequence[str] | None) -> list[LoadedRule]:
     """Our rules for one zone; `sources` None for none at all."""
     if sources is None:
         return []
     return [
-        *(LoadedRule("allow", source, port) for source in sources),
-        LoadedRule("deny", ANY, port),
+        rule
+        for port in ports
+        for rule in (
+            *(LoadedRule("allow", source, port) for source in sources),
+            LoadedRule("deny", ANY, port),
+        )
     ]
 
 
-def changes(port: int, sources: Sequence[str] | None, state: FirewalldState) -> list[ZoneChanges]:
+def changes(ports: Sequence[int], sources: Sequence[str] | None, state: FirewalldState) -> list[ZoneChanges]:
     """Compare our rules with the wanted ones, zone by zone; zones that are right are left out.
 
     A zone that is out of use keeps the rules it has got, as they would be wanted again: what comes and goes, such
     as the interface of a tunnel, is no drift.
     """
-    wanted = wanted_rules(port, sources)
+    wanted = wanted_rules(ports, sources)
     mine: dict[str, list[LoadedRule]] = {}
     for rule in state.rules:
         if rule.ours:
@@ -74,7 +78,7 @@ def changes(port: int, sources: Sequence[str] | None, state: FirewalldState) -> 
         if loaded is None:
             load, unload = add, remove
         else:
-            head = _head(loaded, port)
+            head = [rule for port in ports for rule in _head(loaded, port)]
             load = _missing(here, head)
             unload = tuple(dict.fromkeys((*_missing(head, here), *remove)))
         if add or remove or load or unload:
@@ -82,10 +86,12 @@ def changes(port: int, sources: Sequence[str] | None, state: FirewalldState) -> 
     return found
 
 
-def differences(port: int, sources: Sequence[str] | None, state: FirewalldState) -> list[Difference]:
+def differences(
+    ports: Sequence[int], sources: Sequence[str] | None, state: FirewalldState
+) -> list[Difference]:
     """Say what `changes` would do."""
     found = []
-    for zone in changes(port, sources, state):
+    for zone in changes(ports, sources, state):
         on_disk = {*zone.add, *zone.remove}
         for rules, wanted, actual in (
             (zone.add, "present", "absent"),

@@ -29,29 +29,33 @@ DELETE_MARKED = f"""nft -a list ruleset | while read -r word name rest; do
 """Shell that prints what removes every rule of ours from chains that are not ours."""
 
 
-def table(port: int, sources: Sequence[str]) -> list[str]:
+def table(ports: Sequence[int], sources: Sequence[str]) -> list[str]:
     """The rules of our own table: what is not allowed there cannot get in, whatever others accept."""
-    allow = [f'{_saddr(source)} tcp dport {port} accept comment "{MARK}"' for source in sources]
-    return ['iif "lo" accept', *allow, f'tcp dport {port} drop comment "{MARK}"']
+    rules = ['iif "lo" accept']
+    for port in ports:
+        rules += [f'{_saddr(source)} tcp dport {port} accept comment "{MARK}"' for source in sources]
+        rules.append(f'tcp dport {port} drop comment "{MARK}"')
+    return rules
 
 
-def openings(port: int, sources: Sequence[str], chain: str) -> list[str]:
+def openings(ports: Sequence[int], sources: Sequence[str], chain: str) -> list[str]:
     """Rules for the top of a chain of the host's own, `family table chain`, that may refuse packets."""
     family = chain.split(maxsplit=1)[0]
     return [
         f'{_saddr(source)} tcp dport {port} accept comment "{MARK}"'
+        for port in ports
         for source in sources
         if family == "inet" or (family == "ip") == (ip_network(source).version == 4)
     ]
 
 
-def script(port: int, sources: Sequence[str], chains: Sequence[str]) -> bytes:
+def script(ports: Sequence[int], sources: Sequence[str], chains: Sequence[str]) -> bytes:
     """A script that puts all our rules in place, first removing what it put there before.
 
     Our own table changes in one step, and so do all other chains; a chain that has gone is passed over.
     """
-    rules = "\n".join(f"    {rule}" for rule in table(port, sources))
-    inserts = "\n".join(_inserts(chain, openings(port, sources, chain)) for chain in chains)
+    rules = "\n".join(f"    {rule}" for rule in table(ports, sources))
+    inserts = "\n".join(_inserts(chain, openings(ports, sources, chain)) for chain in chains)
     return f"""#!/bin/sh
 # Written by {MARK}; run at boot by {MARK}-firewall.service.
 set -e
@@ -94,7 +98,7 @@ WantedBy=multi-user.target nftables.service
 
 
 def differences(
-    port: int,
+    ports: Sequence[int],
     sources: Sequence[str] | None,
     state: NftablesState,
     files: Mapping[str, FileState],
@@ -103,7 +107,7 @@ def differences(
     """Compare the script and the unit on disk, and the rules in the kernel.
 
     Args:
-        port: TCP port.
+        ports: TCP ports.
         sources: who may reach it; None for no rules of ours at all.
         state: what the kernel has loaded.
         files: what is on disk.
@@ -111,19 +115,19 @@ def differences(
     """
     if sources is None:
         return leftovers(files, layout) + _unwanted(state.loaded, ())
-    chains = state.chains(port)
+    chains = state.chains(ports)
     contents = (
-        (layout.firewall_script, script(port, sources, chains)),
+        (layout.firewall_script, script(ports, sources, chains)),
         (layout.firewall_unit, unit(layout)),
     )
     found = []
     for path, content in contents:
         found += compare(f"file {path}", "as rendered", _rendered(files.get(path), content))
-    own = [CHAIN_HEAD, *table(port, sources)]
+    own = [CHAIN_HEAD, *table(ports, sources)]
     found += compare("rules loaded in table", _list(own), _list(state.loaded.get("table", "").splitlines()))
     for chain in chains:
         loaded = state.loaded.get(chain, "").splitlines()
-        found += compare(f"rules loaded in {chain}", _list(openings(port, sources, chain)), _list(loaded))
+        found += compare(f"rules loaded in {chain}", _list(openings(ports, sources, chain)), _list(loaded))
     return found + _unwanted(state.loaded, ("table", *chains))
 
 

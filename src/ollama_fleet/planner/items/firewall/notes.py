@@ -16,62 +16,67 @@ from ollama_fleet.planner.items.firewall.wanted import WantedFirewall
 
 
 def notes(wanted: WantedFirewall, firewall: FirewallState) -> Iterator[str]:
-    """Yield one line each."""
+    """Yield one line each; what holds for several ports is told of each."""
+    for port in wanted.ports:
+        yield from _about(port, wanted, firewall)
+
+
+def _about(port: int, wanted: WantedFirewall, firewall: FirewallState) -> Iterator[str]:
     if not firewall.active:
         why = "ufw is switched on but not running" if firewall.backend == "ufw" else "no firewall is active"
-        yield f"{why}: whoever reaches port {wanted.port} can use and change the models"
+        yield f"{why}: whoever reaches port {port} can use and change the models"
         return
     if isinstance(firewall, UfwState):
-        yield from _ufw(wanted, firewall)
+        yield from _ufw(port, wanted, firewall)
     elif isinstance(firewall, NftablesState):
-        yield from _nftables(wanted, firewall)
+        yield from _nftables(port, wanted, firewall)
     elif isinstance(firewall, FirewalldState):
-        yield from _firewalld(wanted, firewall)
+        yield from _firewalld(port, wanted, firewall)
 
 
-def _ufw(wanted: WantedFirewall, firewall: UfwState) -> Iterator[str]:
+def _ufw(port: int, wanted: WantedFirewall, firewall: UfwState) -> Iterator[str]:
     sixes = [source for source in wanted.sources if ":" in source]
     if sixes and not firewall.ipv6:
-        yield f"ufw keeps no IPv6 rules (IPV6=no), so {', '.join(sixes)} cannot reach port {wanted.port}"
+        yield f"ufw keeps no IPv6 rules (IPV6=no), so {', '.join(sixes)} cannot reach port {port}"
     for position, rule in enumerate(firewall.rules):
-        if rule.ours or not rule.covers(wanted.port):
+        if rule.ours or not rule.covers(port):
             continue
         if rule.action == "allow":
             if not _within(rule.source, wanted.sources):
-                yield f"a firewall rule of somebody else opens port {wanted.port}: {rule.text}"
+                yield f"a firewall rule of somebody else opens port {port}: {rule.text}"
         elif _shuts_out(position, firewall.rules, wanted.sources):
             what = "limits" if rule.action == "limit" else "refuses"
-            yield f"a firewall rule of somebody else {what} those who may reach port {wanted.port}: {rule.text}"
+            yield f"a firewall rule of somebody else {what} those who may reach port {port}: {rule.text}"
 
 
-def _nftables(wanted: WantedFirewall, firewall: NftablesState) -> Iterator[str]:
+def _nftables(port: int, wanted: WantedFirewall, firewall: NftablesState) -> Iterator[str]:
     for rule in firewall.rules:
-        if rule.covers(wanted.port) and _overlaps(rule.source, wanted.sources):
+        if rule.covers(port) and _overlaps(rule.source, wanted.sources):
             yield (
-                f"a firewall rule of somebody else in {rule.place} refuses those who may reach port {wanted.port}: "
+                f"a firewall rule of somebody else in {rule.place} refuses those who may reach port {port}: "
                 f"{rule.text}"
             )
 
 
-def _firewalld(wanted: WantedFirewall, firewall: FirewalldState) -> Iterator[str]:
+def _firewalld(port: int, wanted: WantedFirewall, firewall: FirewalldState) -> Iterator[str]:
     if firewall.loaded is None:
         yield "the running rules of firewalld cannot be read here, only its permanent ones are compared"
     for rule in firewall.rules:
         if (
             not rule.ours
             and rule.action == "allow"
-            and rule.covers(wanted.port)
+            and rule.covers(port)
             and rule.place in firewall.zones
             and not _within(rule.source, wanted.sources)
         ):
             yield (
-                f"a firewall rule of somebody else in zone {rule.place} opens port {wanted.port}: {rule.text}; "
+                f"a firewall rule of somebody else in zone {rule.place} opens port {port}: {rule.text}; "
                 "ours come first, so it has no effect"
             )
     for zone, sources in firewall.refusing.items():
         shut = [source for source in sources if _overlaps(source, wanted.sources)]
         if shut:
-            yield f"the firewall's zone {zone} refuses {', '.join(shut)}, so they cannot reach port {wanted.port}"
+            yield f"the firewall's zone {zone} refuses {', '.join(shut)}, so they cannot reach port {port}"
 
 
 def _shuts_out(position: int, rules: Sequence[FirewallRule], sources: Sequence[str]) -> bool:

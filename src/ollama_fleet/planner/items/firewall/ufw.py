@@ -32,30 +32,32 @@ def rule(action: Action, source: str, port: int) -> FirewallRule:
     )
 
 
-def wanted_rules(port: int, sources: Sequence[str] | None, state: UfwState) -> list[FirewallRule]:
+def wanted_rules(ports: Sequence[int], sources: Sequence[str] | None, state: UfwState) -> list[FirewallRule]:
     """Our rules in ufw's order; a closing deny stands only where ufw would let others in.
 
     Args:
-        port: TCP port.
+        ports: TCP ports.
         sources: who may reach it; None for no rules of ours at all.
         state: says what ufw does about others, and whether it takes IPv6 rules.
     """
     if sources is None:
         return []
-    rules = [rule("allow", source, port) for source in sources]
+    rules = [rule("allow", source, port) for port in ports for source in sources]
     if not state.default_deny:
-        rules += [rule("deny", anywhere, port) for anywhere in ANYWHERE if anywhere not in sources]
+        rules += [
+            rule("deny", anywhere, port) for port in ports for anywhere in ANYWHERE if anywhere not in sources
+        ]
     return [item for item in rules if state.ipv6 or ip_network(item.source).version == 4]
 
 
-def changes(port: int, sources: Sequence[str] | None, state: UfwState) -> UfwChanges:
+def changes(ports: Sequence[int], sources: Sequence[str] | None, state: UfwState) -> UfwChanges:
     """Compare ufw's rules with those wanted of us.
 
     ufw knows a rule by source and port alone, so ours and somebody else's cannot both be there. One that lets in
     whom we would let in will do; one that refuses them gives way to ours. One for everybody stays where ours would
     only close: what it opens is told.
     """
-    wanted = wanted_rules(port, sources, state)
+    wanted = wanted_rules(ports, sources, state)
     mine = [item for item in state.rules if item.ours]
     theirs = {(item.source, item.ports): item.action for item in state.rules if item.plain and not item.ours}
     missing: list[FirewallRule] = []
@@ -83,9 +85,9 @@ def changes(port: int, sources: Sequence[str] | None, state: UfwState) -> UfwCha
     return UfwChanges(tuple(gone), tuple(missing), tuple(unloaded))
 
 
-def differences(port: int, sources: Sequence[str] | None, state: UfwState) -> list[Difference]:
+def differences(ports: Sequence[int], sources: Sequence[str] | None, state: UfwState) -> list[Difference]:
     """Say what `changes` would do."""
-    needed = changes(port, sources, state)
+    needed = changes(ports, sources, state)
     theirs = {(item.source, item.ports): item.action for item in state.rules if item.plain}
     removed = {item.key for item in needed.remove}
     found = []

@@ -1,4 +1,4 @@
-"""The item: one port, the networks that may reach it, and the firewall that has to know."""
+"""The item: the ports of servers, the networks that may reach it, and the firewall that has to know."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from ollama_fleet.planner.state import HostState
 
 @dataclass(frozen=True, slots=True)
 class WantedFirewall:
-    """One TCP port open to `sources` (networks in canonical form) and to nobody else.
+    """TCP ports open to `sources` (networks in canonical form) and to nobody else.
 
-    Not `present`: no rule of ours, because nobody reaches the port anyway.
+    Not `present`: no rule of ours, because nobody reaches the ports anyway.
     """
 
-    port: int
+    ports: tuple[int, ...]
+    """In ascending order."""
     sources: tuple[str, ...]
     layout: Layout
     present: bool = True
@@ -26,19 +27,24 @@ class WantedFirewall:
 
     @property
     def name(self) -> str:
-        """The port it is about."""
-        return f"port {self.port}"
+        """The ports it is about."""
+        return f"port{'s' if len(self.ports) > 1 else ''} {', '.join(map(str, self.ports))}"
+
+    @property
+    def port(self) -> int:
+        """The only port, where there is but one."""
+        return self.ports[0]
 
     def differences(self, state: HostState) -> list[Difference]:
         """Compare our rules with the wanted ones; a firewall that is off or unknown is left alone."""
         firewall = state.firewall
         sources = self.sources if self.present else None
         if isinstance(firewall, NftablesState):
-            return nftables.differences(self.port, sources, firewall, state.files, self.layout)
+            return nftables.differences(self.ports, sources, firewall, state.files, self.layout)
         # What was written for nftables goes on shutting people out after another firewall has taken over.
         found = nftables.leftovers(state.files, self.layout)
         if isinstance(firewall, UfwState) and firewall.active:
-            found += ufw.differences(self.port, sources, firewall)
+            found += ufw.differences(self.ports, sources, firewall)
         elif isinstance(firewall, FirewalldState):
-            found += firewalld.differences(self.port, sources, firewall)
+            found += firewalld.differences(self.ports, sources, firewall)
         return found
