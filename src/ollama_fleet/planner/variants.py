@@ -42,8 +42,8 @@ def named_apart(instances: Sequence[Placed]) -> list[tuple[Placement, ...]]:
     tags: dict[tuple[str, int], str] = {}
     for name, known in forms.items():
         if len(known) > 1:
-            for users, tag in _tags(name, [users for _, users in known], instances):
-                tags.update({(name, number): tag for number in users})
+            for same, tag in _tags(name, [users for _, users in known], instances):
+                tags.update({(name, number): tag for number in same})
     _check(forms, tags)
     return [
         tuple(_renamed(placement, tags.get((placement.resolved.name, number))) for placement in placements)
