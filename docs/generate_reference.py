@@ -22,7 +22,7 @@ TARGET = Path(__file__).with_name("reference.md")
 SETTINGS = "Host settings"
 """Title of the keys that defaults, groups and hosts share."""
 
-SECTIONS = ("Model", "ModelSettings", "Expect", "Release", "Firewall", "Ssh", "Rollout", "Registry")
+SECTIONS = ("Model", "ModelSettings", "Expect", "Release", "Firewall", "Ssh", "Instance", "Rollout", "Registry")
 """Definitions of the schema with a chapter of their own, in the order of the page."""
 
 TITLES = {"ModelSettings": "Model settings", "Ssh": "SSH", "Defaults": SETTINGS}
@@ -35,6 +35,7 @@ PLACES = {
     "Release": "`release`, at the top or among the host settings",
     "Firewall": "`firewall`, among the host settings",
     "Ssh": "`ssh`, among the host settings",
+    "Instance": "an item of `instances`, among the host settings",
     "Rollout": "`rollout`, at the top",
     "Registry": "`registries.HOST` or `registries.HOST:PORT`",
 }
