@@ -22,7 +22,17 @@ TARGET = Path(__file__).with_name("reference.md")
 SETTINGS = "Host settings"
 """Title of the keys that defaults, groups and hosts share."""
 
-SECTIONS = ("Model", "ModelSettings", "Expect", "Release", "Firewall", "Ssh", "Instance", "Rollout", "Registry")
+SECTIONS = (
+    "Model",
+    "ModelSettings",
+    "Expect",
+    "Release",
+    "Firewall",
+    "Ssh",
+    "Instance",
+    "Rollout",
+    "Registry",
+)
 """Definitions of the schema with a chapter of their own, in the order of the page."""
 
 TITLES = {"ModelSettings": "Model settings", "Ssh": "SSH", "Defaults": SETTINGS}
