@@ -103,4 +103,11 @@ class FleetDirectory:
     def environment_of_run(self) -> dict[str, str]:
         """A home of its own, and nothing of the tester's settings."""
         kept = {key: os.environ[key] for key in ("PATH", "LANG", "TMPDIR") if key in os.environ}
-        return {**kept, "HOME": str(self.path), **self.environment}
+        # Logs lie elsewhere: the directory may be a repository.
+        return {**kept, "HOME": str(self.path), "XDG_STATE_HOME": f"{self.path}.state", **self.environment}
+
+    def logs(self) -> list[str]:
+        """The texts of the log files that applies have written, the last one last."""
+        return [
+            path.read_text() for path in sorted(Path(f"{self.path}.state").glob("ollama-fleet/log/*.log"))
+        ]

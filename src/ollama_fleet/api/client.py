@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ollama_fleet.api.errors import Refused, Unreachable
 from ollama_fleet.api.transport import Opener, http_transport
@@ -161,10 +161,9 @@ class Ollama:
             raise
         return True
 
-    def upload_blob(self, digest: str, content: IO[bytes]) -> None:
+    def upload_blob(self, digest: str, content: Iterator[bytes]) -> None:
         """Send a blob; the server checks its digest."""
-        chunks: Iterator[bytes] = iter(lambda: content.read(BLOB_CHUNK), b"")
-        self._request("POST", f"/api/blobs/{digest}", content=chunks, timeout=STALL_TIMEOUT)
+        self._request("POST", f"/api/blobs/{digest}", content=content, timeout=STALL_TIMEOUT)
 
     def load(
         self,

@@ -14,12 +14,14 @@ from pyinfra.context import host as current_host
 
 from ollama_fleet.checks.verify import verify
 from ollama_fleet.deploys.planning import plan_connected
+from ollama_fleet.deploys.progress.following import follow_host, keep_from_log
 from ollama_fleet.deploys.recording import pending_record
 from ollama_fleet.deploys.rollout import rollout, touched
 from ollama_fleet.deploys.source import Source, load_source
 from ollama_fleet.deploys.windows import converge_windows
 from ollama_fleet.operations import firewall, ollama
 from ollama_fleet.operations.context import StepFailed, has_changed, step
+from ollama_fleet.operations.observer import observer_of
 from ollama_fleet.operations.record import Pending
 from ollama_fleet.planner.changes import change_lines
 from ollama_fleet.planner.errors import PlanError
@@ -38,6 +40,7 @@ def converge() -> None:
     A host that cannot be read or planned is failed with one line, and the others go on.
     """
     source, spec = _asked(current_host)
+    follow_host(current_host)
     try:
         plan, state = plan_connected(current_host, source, spec)
     except ProbeFailed:
@@ -54,6 +57,7 @@ def converge() -> None:
         fail(current_host, plan.shortage)
         return
     pending = pending_record(source, plan, state)
+    keep_from_log(pending.secrets)
     changing = tuple(placement.created.name for placement in touched(plan, state))
     scope, models_dir = spec.place, spec.models_dir
     ollama.host_lock(
@@ -133,6 +137,7 @@ def proof(
         yield _failing(failure)
     if not failures:
         current_host.log_styled(summary, fg="green")
+        observer_of(current_host).conclude(current_host, summary)
 
 
 def _verdict(

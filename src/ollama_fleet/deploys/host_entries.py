@@ -10,6 +10,7 @@ from typing import Any
 from paramiko.transport import Transport
 from pyinfra import logger
 
+from ollama_fleet.deploys.progress.following import follow_apply
 from ollama_fleet.deploys.source import fleet_path, load_source
 from ollama_fleet.spec.errors import Position, SpecError, SpecErrors
 from ollama_fleet.spec.hosts import HostSpec
@@ -30,6 +31,7 @@ def inventory(inventory_file: str) -> dict[str, list[HostEntry]]:
         SystemExit: fleet.yaml or fleet.lock is wrong, which has been told, one line for each mistake. An error
             of pyinfra's own would name a line of this file to somebody who has to look into theirs.
     """
+    follow_apply()
     path = fleet_path(Path(inventory_file).absolute().parent.parent)
     try:
         fleet = load_source(path).fleet

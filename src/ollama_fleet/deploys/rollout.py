@@ -52,7 +52,7 @@ def rollout(
     if not _has_something_to_lose(plan, state):
         yield from watched(commands, lambda well: turns.end(spec.name, well=well))
         return
-    yield step(lambda _: turns.take(spec.name), "rollout")
+    yield step(lambda _: turns.take(spec.name), "rollout", "waiting for its turn" if asked.batch else "")
     yield from _guard(spec, plan, turns).over(commands)
 
 
@@ -124,4 +124,4 @@ def _gate(plan: HostPlan, placements: tuple[Placement, ...]) -> FunctionCommand:
             if (reason := gate(server, plan, placements)) is not None:
                 raise StepFailed(reason)
 
-    return step(passes, "gate")
+    return step(passes, "gate", "trying each model")

@@ -11,6 +11,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import host as current_host
 
+from ollama_fleet.operations.observer import observer_of
 from ollama_fleet.planner.layout import Layout, Scope
 from ollama_fleet.planner.state import HostState
 from ollama_fleet.probe.fact import probe
@@ -56,14 +57,21 @@ def failure_of(host: Host) -> str:
     return str(host.connector_data.get(_FAILURE, ""))
 
 
-def step(function: Callable[[Host], None], what: str) -> FunctionCommand:
+def step(function: Callable[[Host], None], what: str, doing: str = "") -> FunctionCommand:
     """A command that runs Python at execution; an expected error fails this host with one line.
 
     An exception that left the function would end the run of all hosts, or print a traceback.
+
+    Args:
+        function: what to run.
+        what: begins the line that says why it failed.
+        doing: what to tell those who watch, such as `loading reasoner`; nothing of what takes no time.
     """
 
     def run(state: State, host: Host) -> bool:
         try:
+            if doing:
+                observer_of(host).begin(host, doing)
             function(host)
         except (StepFailed, OSError, SSHException, EOFError) as error:
             reason = f"{what}: {str(error) or type(error).__name__}"

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from shlex import quote
+from typing import IO
 
-from pyinfra import logger
 from pyinfra.api.command import FunctionCommand, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from ollama_fleet.api.client import Ollama, Progress
+from ollama_fleet.api.client import BLOB_CHUNK, Ollama, Progress
 from ollama_fleet.api.errors import ApiError, Refused
 from ollama_fleet.api.out_of_memory import explained, out_of_memory
 from ollama_fleet.api.through import is_connected, server_of
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.operations.context import StepFailed, look, mark_changed, mark_loaded, step
+from ollama_fleet.operations.observer import observer_of
 from ollama_fleet.operations.pull import pull_locked
 from ollama_fleet.operations.readiness import LOST, wait_until_ready
 from ollama_fleet.operations.shell import script
@@ -27,9 +27,6 @@ from ollama_fleet.operations.windows import running
 from ollama_fleet.planner.items.model import WantedBase, WantedImport, WantedLoaded, WantedModel
 from ollama_fleet.planner.layout import Scope
 from ollama_fleet.planner.state import HostState
-
-TELL_EVERY = 10.0
-"""Seconds between two lines about one pull."""
 
 Listen = tuple[str, int]
 
@@ -63,10 +60,12 @@ def models(
     if broken := _broken_blobs([item.model for item in (*pulls, *creates)], state):
         # A server takes a blob that is there for whole, and would never fetch or write it again.
         yield _removal([f"{layout.models}/blobs/{name}" for name in broken], scope)
+    for base in pulls if host.state.is_executing else ():
+        observer_of(host).expect(host, base.name, base.size)
     for base in pulls:
         yield _bring(base, folder, layout.models, listen, scope)
     for wanted in creates:
-        yield step(_creator(wanted, listen, scope), f"create {wanted.name}")
+        yield step(_creator(wanted, listen, scope), f"create {wanted.name}", f"creating {wanted.name}")
 
 
 @operation()
@@ -94,7 +93,7 @@ def load(
     mark_changed(host)
     mark_loaded(host, [item.name for item in missing])
     for item in missing:
-        yield step(_loader(item, listen, scope), f"load {item.name}")
+        yield step(_loader(item, listen, scope), f"load {item.name}", f"loading {item.name}")
 
 
 @operation()
@@ -127,14 +126,9 @@ def model(
     mark_changed(host)
     if present:
         yield step(
-            _calling(
-                listen,
-                scope,
-                lambda server, at: server.pull(
-                    wanted.short, insecure=insecure, told=_teller(at, wanted.short)
-                ),
-            ),
+            _calling(listen, scope, lambda server, at: _pull(server, at, wanted.short, insecure)),
             f"pull {wanted.short}",
+            f"pulling {wanted.short}",
         )
     else:
         yield step(
@@ -179,13 +173,21 @@ def _bring(
     if isinstance(base, WantedImport):
         path = Path(folder) / Path(base.path).expanduser()
         return step(
-            _calling(listen, scope, lambda server, at: _import(server, at, base, path)), f"import {base.path}"
+            _calling(listen, scope, lambda server, at: _import(server, at, base, path)),
+            f"import {base.path}",
+            f"importing {base.path}",
         )
 
     def pull(server: Ollama, at: Host) -> None:
         pull_locked(server, at, base, models_dir, _teller(at, base.name))
+        observer_of(at).complete(at, base.name)
 
-    return step(_calling(listen, scope, pull), f"pull {base.name}")
+    return step(_calling(listen, scope, pull), f"pull {base.name}", f"pulling {base.name}")
+
+
+def _pull(server: Ollama, at: Host, name: str, insecure: bool) -> None:
+    server.pull(name, insecure=insecure, told=_teller(at, name))
+    observer_of(at).complete(at, name)
 
 
 def _import(server: Ollama, at: Host, base: WantedImport, path: Path) -> None:
@@ -196,15 +198,25 @@ def _import(server: Ollama, at: Host, base: WantedImport, path: Path) -> None:
                 raise StepFailed(f"{path} has sha256 {actual}, locked is {base.sha256}")
             file.seek(0)
             if not server.has_blob(digest):
-                server.upload_blob(digest, file)
+                server.upload_blob(digest, _watched(file, at, base))
     except OSError as error:
         raise StepFailed(f"{path}: {error.strerror}") from error
-    server.create({"model": base.model.short, "files": {path.name: digest}}, told=_teller(at, base.name))
+    observer_of(at).complete(at, base.name)
+    server.create({"model": base.model.short, "files": {path.name: digest}}, told=_sayer(at, base.name))
+
+
+def _watched(file: IO[bytes], at: Host, base: WantedImport) -> Iterator[bytes]:
+    """A file's bytes, telling those who watch how much has been sent."""
+    observer, sent = observer_of(at), 0
+    while chunk := file.read(BLOB_CHUNK):
+        observer.transfer(at, base.name, "sending", base.sha256, sent, base.size)
+        yield chunk
+        sent += len(chunk)
 
 
 def _creator(wanted: WantedModel, listen: Listen, scope: Scope) -> Callable[[Host], None]:
     return _calling(
-        listen, scope, lambda server, at: server.create(wanted.request, told=_teller(at, wanted.name))
+        listen, scope, lambda server, at: server.create(wanted.request, told=_sayer(at, wanted.name))
     )
 
 
@@ -222,17 +234,22 @@ def _load(server: Ollama, item: WantedLoaded) -> None:
 
 
 def _teller(at: Host, name: str) -> Callable[[Progress], None]:
-    """Tell a long transfer's progress now and then, one line per host and model."""
-    last = time.monotonic()
+    """Hand on to those who watch what a server tells of a pull."""
+    observer = observer_of(at)
 
-    def tell(progress: Progress) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if progress.total and now - last >= TELL_EVERY:
-            last = now
-            share = progress.completed / progress.total
-            logger.info(
-                f"{at.print_prefix}{name}: {progress.status}, {share:.0%} of {progress.total / 2**30:.2f} GiB"
-            )
+    def tell(line: Progress) -> None:
+        piece = (line.digest or line.status) if line.total else ""
+        observer.transfer(at, name, line.status, piece, line.completed, line.total)
+
+    return tell
+
+
+def _sayer(at: Host, name: str) -> Callable[[Progress], None]:
+    """The same of a create, whose bytes come from nowhere: what it says, and its share of that."""
+    observer = observer_of(at)
+
+    def tell(line: Progress) -> None:
+        share = f" {line.completed / line.total:.0%}" if line.total else ""
+        observer.transfer(at, name, f"{line.status}{share}", "", 0, 0)
 
     return tell

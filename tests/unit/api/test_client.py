@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import socket
 from collections.abc import Iterator
@@ -146,7 +145,7 @@ def test_deleting_what_is_not_there_is_no_error() -> None:
 def test_blobs() -> None:
     with served() as (client, asked):
         assert client.has_blob("sha256:1")
-        client.upload_blob("sha256:1", io.BytesIO(b"content"))
+        client.upload_blob("sha256:1", iter([b"con", b"tent"]))
     assert asked[0] == ("HEAD /api/blobs/sha256:1", b"")
     with served(404) as (client, _):
         assert not client.has_blob("sha256:1")

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from ollama_fleet.artifacts.lock import FileLock, LayerLock, Lock, ModelLock
 from ollama_fleet.artifacts.names import ModelName
-from ollama_fleet.planner.disk import GIB, DiskNeed, disk_needs, shortage
+from ollama_fleet.planner.disk import DiskNeed, disk_needs, shortage
 from ollama_fleet.planner.items.model import WantedBase, WantedImport
 from ollama_fleet.planner.items.release import Archive, WantedRelease
+from ollama_fleet.planner.sizes import GIB
 from ollama_fleet.planner.state import DiskState, HostState, InstalledVersion, ModelStore, ReleaseState
 from unit.planner.states import FRESH, SYSTEM
 

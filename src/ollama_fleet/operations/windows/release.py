@@ -6,11 +6,12 @@ from collections.abc import Generator, Sequence
 from typing import Literal
 
 from pyinfra.api.command import FileUploadCommand, FunctionCommand, StringCommand
+from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from ollama_fleet.operations.context import look, mark_changed, step
-from ollama_fleet.operations.download import archive_path, fetch
+from ollama_fleet.operations.download import archive_path, fetch_for
 from ollama_fleet.operations.windows.script import (
     checked,
     make_directory,
@@ -100,10 +101,10 @@ if ($have -ne {literal(archive.sha256)}) {{
 def _send(archive: Archive, place: str) -> Generator[FunctionCommand | FileUploadCommand, None, None]:
     """Fetch here once for all hosts, and send it."""
 
-    def get(_: object) -> None:
-        fetch(archive)
+    def get(at: Host) -> None:
+        fetch_for(at, archive)
 
-    yield step(get, "release")
+    yield step(get, "release", f"fetching {archive.name} for all hosts")
     yield FileUploadCommand(str(archive_path(archive)), place)
 
 
