@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 import pyte
+import pytest
 
 from converge.fleet_directory import FleetDirectory
 
@@ -87,8 +88,13 @@ class Terminal:
                 seen += 1
                 if what(frame):
                     return frame
-            assert not over and time.monotonic() < end, "\n".join(self.all_lines)
+            if over or time.monotonic() > end:
+                pytest.fail("never seen; at the end there was\n" + "\n".join(self.all_lines))
             time.sleep(0.05)
+
+    def type(self, text: str) -> None:
+        """Type something."""
+        os.write(self._ours, text.encode())
 
     def interrupt(self) -> None:
         """Ctrl-C, to all that run on the terminal."""

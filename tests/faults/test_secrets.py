@@ -156,6 +156,7 @@ def test_apply(planted: Planted, options: list[str]) -> None:
         run = planted.fleet.pyinfra(*options)
     assert run.code == 0, str(run)
     assert not is_planted(run.text.encode())
+    assert not is_planted(planted.fleet.logs()[-1].encode())
     check_host(watch, host, wanted)
     # The watch was awake: it saw the file come and the command that wrote it.
     assert ENVIRONMENT in {seen.where for seen in watch.files}

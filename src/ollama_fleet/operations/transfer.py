@@ -11,6 +11,7 @@ WINDOW = 15.0
 SETTLED = 1.0
 """Seconds before a rate is worth telling."""
 SAMPLE_EVERY = 0.5
+"""Seconds between two that are kept; beside them always the last one."""
 
 
 @dataclass(slots=True)
@@ -37,8 +38,9 @@ class Transfer:
         self.received += max(completed - before, 0)
         self._completed[piece] = completed
         self._totals[piece] = max(total, completed)
-        if not self._samples or now - self._samples[-1][0] >= SAMPLE_EVERY:
-            self._samples.append((now, self.received))
+        if len(self._samples) > 1 and now - self._samples[-2][0] < SAMPLE_EVERY:
+            self._samples.pop()
+        self._samples.append((now, self.received))
         while len(self._samples) > 1 and self._samples[1][0] <= now - WINDOW:
             self._samples.popleft()
 

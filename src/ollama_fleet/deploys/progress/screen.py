@@ -7,10 +7,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 import gevent
 from pyinfra import logger
 from rich.console import Console
+from rich.file_proxy import FileProxy
 from rich.live import Live
 from rich.text import Text
 
@@ -36,6 +38,8 @@ class Screen:
         self._console = Console(stderr=True, highlight=False, markup=False)
         self._live: Live | None = None
         self._quiet = _Quiet(self)
+        self._written_to: dict[str, TextIO] = {}
+        """Of `sys`: what our own stands for meanwhile."""
         os.environ["PYINFRA_PROGRESS"] = "off"
 
     @property
@@ -52,8 +56,12 @@ class Screen:
             console=self._console,
             auto_refresh=False,
             transient=True,
-            redirect_stdout=sys.stdout.isatty(),
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
+        for name in self._to_redirect():
+            self._written_to[name] = getattr(sys, name)
+            setattr(sys, name, _Above(self._console, self._written_to[name]))
         for handler in self._writers():
             handler.addFilter(self._quiet)
         self._live.start()
@@ -67,6 +75,9 @@ class Screen:
             return
         live, self._live = self._live, None
         live.stop()
+        while self._written_to:
+            name, file = self._written_to.popitem()
+            setattr(sys, name, file)
         for handler in self._writers():
             handler.removeFilter(self._quiet)
 
@@ -82,6 +93,10 @@ class Screen:
                 self.start()
 
     @staticmethod
+    def _to_redirect() -> list[str]:
+        return ["stderr", *(["stdout"] if sys.stdout.isatty() else [])]
+
+    @staticmethod
     def _writers() -> list[logging.Handler]:
         return [handler for handler in logger.handlers if not isinstance(handler, LogFile)]
 
@@ -94,6 +109,20 @@ class Screen:
         while self._live is live:
             live.refresh()
             gevent.sleep(REDRAWN_EVERY)
+
+
+class _Above(FileProxy):
+    """What is written comes above the board. click takes a file only for what it is where it knows its encoding."""
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """That of the terminal."""
+        return self.rich_proxied_file.encoding  # type: ignore[attr-defined,no-any-return]
+
+    @property
+    def errors(self) -> str | None:  # type: ignore[override]
+        """What becomes of a character that the terminal does not know."""
+        return self.rich_proxied_file.errors  # type: ignore[attr-defined,no-any-return]
 
 
 class _Quiet(logging.Filter):

@@ -130,14 +130,14 @@ def _rows(board: Board, hosts: Sequence[Standing], now: float, width: int) -> It
 
 def _row(host: Standing, now: float) -> _Row:
     if host.failure is not None:
-        return _Row(host, f"failed: {host.failure}" if host.failure else "failed")
+        return _Row(host, _one_line(f"failed: {host.failure}" if host.failure else "failed"))
     transfer = host.transfer
-    doing = host.doing or host.operation
+    doing = _one_line(host.doing or host.operation)
     if transfer is None:
         told = f", {host.status}" if host.status else ""
-        return _Row(host, f"{doing}{told}", words=duration_words(now - host.since))
+        return _Row(host, _one_line(f"{doing}{told}"), words=duration_words(now - host.since))
     if not transfer.left:
-        return _Row(host, f"{doing}, {host.status}", words=duration_words(now - host.since))
+        return _Row(host, _one_line(f"{doing}, {host.status}"), words=duration_words(now - host.since))
     number = list(host.transfers).index(host.bringing or "") + 1
     of_all = f" ({number} of {len(host.transfers)})" if len(host.transfers) > 1 else ""
     full = int(transfer.share * BAR)
@@ -152,13 +152,16 @@ def _row(host: Standing, now: float) -> _Row:
     return _Row(host, f"{doing}{of_all}", cells)
 
 
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 def _sum(name: int, doing: int, widths: Iterable[int]) -> int:
     return name + len(GAP) + doing + sum(width + len(GAP) for width in widths)
 
 
 def _cut(text: str, width: int) -> str:
     """Leave out the middle of what is too long: the end of a model's name says as much as its beginning."""
-    text = " ".join(text.split())
     if cell_len(text) <= width:
         return text
     before = max((width - 1) // 2, 0)
