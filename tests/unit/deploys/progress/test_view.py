@@ -72,7 +72,7 @@ def test_narrow_windows_keep_what_matters() -> None:
         "1000.0 MiB of 20.0 GiB  100.0 MiB/s  3 min 15 s left",
         "gpu-01  pulling deepseek-r1:32b  4%  1000.0 MiB of 20.0 GiB  3 min 15 s left",
     ]
-    assert lines(board, 50)[-1] == "gpu-01  pulling …-r1:32b  4%  3 min 15 s left"
+    assert lines(board, 50)[-1] == "gpu-01  pulling de…eek-r1:32b  4%  3 min 15 s left"
 
 
 def test_steps_without_bytes_show_how_long_they_last() -> None:
