@@ -217,6 +217,9 @@ def test_upgrade_in_batches_rollback_by_hand_and_downgrade(pair: Pair) -> None:
     assert changed == {"release", "file", "service"}, str(drift)
     assert json.loads(drift.stdout)["hosts"]["second"]["changes"] == []
 
+    told = pair.fleet.run("ollama-fleet", "history", "-n", "1", "first")
+    assert f"rollback to release {OLDER}: release, environment" in told.text, str(told)
+
     # The next one goes where the host came from, and an apply finds nothing left to do.
     again = pair.fleet.run("ollama-fleet", "rollback", "first")
     assert f"went back to release {NEWER}" in again.stdout, str(again)

@@ -137,6 +137,15 @@ def _move(m: Machine, i: Interpreter, p: dict[str, Any], rest: list[Any], piped:
     return []
 
 
+@cmdlet("Copy-Item", "LiteralPath", "Destination", "Recurse", "Force")
+def _copy(m: Machine, i: Interpreter, p: dict[str, Any], rest: list[Any], piped: Any) -> list[Any]:
+    source, target = m.file(text(p["literalpath"])), m.file(text(p["destination"]))
+    if target.exists() or not (source.is_dir() and p.get("recurse")):
+        raise NotModelledError("Copy-Item of anything but a directory to a new place")
+    shutil.copytree(source, target)
+    return []
+
+
 @cmdlet("Get-FileHash", "LiteralPath", "Algorithm")
 def _hash(m: Machine, i: Interpreter, p: dict[str, Any], rest: list[Any], piped: Any) -> list[Any]:
     if text(p.get("algorithm", "SHA256")) != "SHA256":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import fcntl
 import hashlib
+import shutil
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,15 @@ def _read(m: Machine, i: Interpreter, path: str) -> bytes:
     if not there.is_file():
         raise ThrownError(f"Could not find file '{path}'.")
     return there.read_bytes()
+
+
+def _copy(m: Machine, i: Interpreter, source: str, target: str, over: bool = False) -> None:
+    there = m.file(target)
+    if not m.file(source).is_file() or not there.parent.is_dir():
+        raise ThrownError(f"Could not find a part of the path '{source}' or '{target}'.")
+    if there.exists() and not over:
+        raise ThrownError(f"The file '{target}' already exists.")
+    shutil.copy2(m.file(source), there)
 
 
 def _make_directory(m: Machine, i: Interpreter, path: str) -> PsObject:
@@ -144,6 +154,7 @@ KNOWN: dict[str, Callable[..., Any]] = {
     "text.encoding.utf8": _utf8,
     "io.file.writeallbytes": _write,
     "io.file.readallbytes": _read,
+    "io.file.copy": _copy,
     "io.file.exists": lambda m, i, path: m.file(path).is_file(),
     "io.file.open": _open_alone,
     "io.directory.createdirectory": _make_directory,

@@ -632,6 +632,7 @@ def call(interpreter: Interpreter, owner: Any, name: str, arguments: list[Any]) 
             "startswith": owner.startswith,
             "endswith": owner.endswith,
             "lastindexof": owner.rfind,
+            "indexof": owner.find,
             "tolower": owner.lower,
             "toupper": owner.upper,
             "trim": owner.strip,

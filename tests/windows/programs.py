@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 REAL = {"reg.exe", "sc.exe", "cmd.exe", "taskkill.exe", "net.exe"}
 STUBS = (
-    "setx", "netsh", "tasklist", "where", "certutil", "icacls", "systeminfo", "curl", "tar", "timeout", "wsl",
+    "setx", "netsh", "tasklist", "where", "certutil", "icacls", "fsutil", "systeminfo", "curl", "tar", "timeout", "wsl",
     "schtasks", "powershell", "pwsh", "winget", "msiexec", "wmic",
 )  # fmt: skip
 """What Wine answers 0 to without doing it, or lacks: on a command line they fail."""
@@ -42,6 +42,8 @@ def run(
         code, out = _tar(m, words)
     elif low == "icacls.exe":
         code, out = _icacls(m, words)
+    elif low == "fsutil.exe":
+        code, out = _fsutil(m, words)
     else:
         raise NotModelledError(f"the command {name}")
     i.variables["lastexitcode"] = code
@@ -101,6 +103,20 @@ def _tar(m: Machine, words: list[str]) -> tuple[int, bytes]:
         with zipfile.ZipFile(m.file(words[1])) as archive:
             archive.extractall(folder)
     except (OSError, zipfile.BadZipFile) as error:
+        return 1, str(error).encode()
+    return 0, b""
+
+
+def _fsutil(m: Machine, words: list[str]) -> tuple[int, bytes]:
+    """`fsutil hardlink create NEW EXISTING`."""
+    if len(words) != 4 or words[:2] != ["hardlink", "create"]:
+        raise NotModelledError(f"fsutil {words}")
+    new, there = m.file(words[2]), m.file(words[3])
+    if new.exists() or not new.parent.is_dir() or not there.is_file():
+        return 1, b"Error"
+    try:
+        new.hardlink_to(there)
+    except OSError as error:  # another drive
         return 1, str(error).encode()
     return 0, b""
 

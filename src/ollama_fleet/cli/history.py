@@ -19,7 +19,7 @@ from ollama_fleet.outputs.histories import history_document, history_lines
 )
 @json_option
 def command(hosts: tuple[str, ...], last: int | None, as_json: bool) -> None:
-    """Tell what applies have changed on HOSTS (hosts or groups; all by default), oldest first.
+    """Tell what applies and rollbacks have changed on HOSTS (hosts or groups; all by default), oldest first.
 
     Each apply that changed something, and each that failed, has left a record on the host: what changed, from which
     commit, when, by whom, and how it ended. Costs one command per host. Exit code 1 if a host cannot be read.

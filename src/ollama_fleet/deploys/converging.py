@@ -18,7 +18,7 @@ from ollama_fleet.deploys.progress.following import follow_host, keep_from_log
 from ollama_fleet.deploys.recording import pending_record
 from ollama_fleet.deploys.rollout import rollout, touched
 from ollama_fleet.deploys.source import Source, load_source
-from ollama_fleet.deploys.windows import converge_windows
+from ollama_fleet.deploys.windows import prepare_windows
 from ollama_fleet.operations import firewall, ollama
 from ollama_fleet.operations.context import StepFailed, has_changed, step
 from ollama_fleet.operations.observer import observer_of
@@ -26,7 +26,6 @@ from ollama_fleet.operations.record import Pending
 from ollama_fleet.planner.changes import change_lines
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.host_plan import HostPlan
-from ollama_fleet.planner.state import HostState
 from ollama_fleet.probe.fact import ProbeFailed, fail, forget
 from ollama_fleet.probe.read import ProbeError
 from ollama_fleet.spec.errors import SpecErrors
@@ -68,13 +67,15 @@ def converge() -> None:
     )
     ollama.record(name="Record", pending=pending, scope=scope, models_dir=models_dir)
     if spec.os == "windows":
-        converge_windows(source, spec, plan, changing)
+        prepare_windows(spec, plan)
     else:
-        _converge_linux(source, spec, plan, state)
+        _prepare_linux(spec, plan)
+    rollout(name="Rollout", source=source, spec=spec, plan=plan, state=state)
     _conclude(source, spec, plan, pending, changing)
 
 
-def _converge_linux(source: Source, spec: HostSpec, plan: HostPlan, state: HostState) -> None:
+def _prepare_linux(spec: HostSpec, plan: HostPlan) -> None:
+    """Everything that no running server notices; the rollout does the rest."""
     scope, models_dir = spec.place, spec.models_dir
     if plan.account:
         ollama.account(name="User of the service", models_dir=models_dir)
@@ -96,7 +97,6 @@ def _converge_linux(source: Source, spec: HostSpec, plan: HostPlan, state: HostS
         scope=scope,
         models_dir=models_dir,
     )
-    rollout(name="Rollout", source=source, spec=spec, plan=plan, state=state)
 
 
 def _conclude(

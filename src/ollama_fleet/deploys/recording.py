@@ -21,17 +21,32 @@ GIT_WITHIN = 10.0
 
 def pending_record(source: Source, plan: HostPlan, state: HostState) -> Pending:
     """Return the record of what an apply of this plan is about to do."""
-    started = now()
     changes = tuple(Change.of(item, found) for item, found in plan.differences(state))
-    record = Record(
+    record = _begun(source, plan.release.version, changes)
+    hidden = tuple(value.get_secret_value() for value in plan.service.secrets.values())
+    return Pending(record, plan.layout, bool(changes) or plan.restarts, hidden)
+
+
+def rollback_record(source: Source, what: str, version: str) -> Record:
+    """Return the record of a host's way back by hand.
+
+    Args:
+        source: the fleet.
+        what: what it goes back to, in words.
+        version: of the release there; empty where somebody else installed it.
+    """
+    return _begun(source, version or "of before", (Change("rollback", what, ("release", "environment")),))
+
+
+def _begun(source: Source, version: str, changes: tuple[Change, ...]) -> Record:
+    started = now()
+    return Record(
         id=f"{started.replace('-', '').replace(':', '')}-{secrets.token_hex(3)}",
         started=started,
         origin=origin_of(Path(source.fleet.file)),
-        release=plan.release.version,
+        release=version,
         changes=changes,
     )
-    hidden = tuple(value.get_secret_value() for value in plan.service.secrets.values())
-    return Pending(record, plan.layout, bool(changes) or plan.restarts, hidden)
 
 
 @lru_cache(maxsize=4)

@@ -11,11 +11,13 @@ from pyinfra.api.host import Host
 
 from ollama_fleet.api.errors import ApiError
 from ollama_fleet.deploys.planning import plan_connected
+from ollama_fleet.deploys.recording import rollback_record
 from ollama_fleet.deploys.source import Source
 from ollama_fleet.operations import snapshot
 from ollama_fleet.operations.context import StepFailed
 from ollama_fleet.operations.guard import Earlier, return_to, run_script
 from ollama_fleet.operations.host_lock import acquire
+from ollama_fleet.operations.record import now, send
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.host_plan import HostPlan
 from ollama_fleet.planner.state import HostState
@@ -32,7 +34,8 @@ class RollbackFailed(Exception):
 def roll_back(source: Source, path: Path, spec: HostSpec) -> str:
     """Let a host go back to the release before, with its unit and environment; returns what it went back to.
 
-    Models stay as they are. What is left now is kept, so that the next call goes there again.
+    Models stay as they are. What is left now is kept, so that the next call goes there again. The host's history
+    tells of it.
 
     Args:
         source: the fleet, its lock and templates.
@@ -63,29 +66,28 @@ def roll_back(source: Source, path: Path, spec: HostSpec) -> str:
 
 
 def _on(at: Host, source: Source, spec: HostSpec) -> str:
-    if spec.os == "windows":
-        raise RollbackFailed(
-            "hosts with Windows do not go back by this command; pin the version before in fleet.yaml, which is still "
-            "unpacked there, and apply"
-        )
     if not at.connected:
         raise StepFailed("no connection")
     plan, state = plan_connected(at, source, spec)
     _check(plan, state)
     layout, manager = plan.layout, plan.service.manager
     acquire(at, layout)
-    run_script(at, snapshot.take(layout, manager))
+    kept = state.release.previous or ""
+    record = rollback_record(source, f"to release {kept}" if kept else "to the release before", kept)
+    run_script(at, layout, snapshot.take(layout, manager))
     try:
         back = return_to(at, layout, manager, directory=layout.kept)
         if back is None:
             raise StepFailed("no release is kept")
         _serves(at, back, plan)
     except (StepFailed, ApiError) as error:
+        send(at, layout, record.finished("failed", now(), str(error)))
         again = return_to(at, layout, manager)
         if again is not None:
             _serves(at, again, plan)
         raise StepFailed(f"{error}; the host serves {again or 'what it served'} as before") from error
-    run_script(at, snapshot.settle(layout))
+    run_script(at, layout, snapshot.settle(layout))
+    send(at, layout, record.finished("ok", now()))
     return str(back)
 
 

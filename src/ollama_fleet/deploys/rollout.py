@@ -12,6 +12,7 @@ from pyinfra.context import host
 from ollama_fleet.api.through import server_of
 from ollama_fleet.checks.gate import gate
 from ollama_fleet.deploys.source import Source
+from ollama_fleet.deploys.windows import can_come_back, server_of_windows
 from ollama_fleet.operations import ollama
 from ollama_fleet.operations.context import StepFailed, mark_changed, step
 from ollama_fleet.operations.guard import Guard, watched
@@ -57,18 +58,8 @@ def rollout(
 
 
 def _commands(source: Source, spec: HostSpec, plan: HostPlan, state: HostState) -> Iterator[PyinfraCommand]:
-    scope, models_dir, listen = spec.scope, spec.models_dir, (plan.address, plan.port)
-    yield from ollama.files._inner(wanted=plan.files, lines=plan.lines, scope=scope, models_dir=models_dir)
-    yield from ollama.use._inner(
-        version=plan.release.version, archives=plan.release.archives, scope=scope, models_dir=models_dir
-    )
-    yield from ollama.service._inner(
-        environment=plan.service.environment,
-        secrets=plan.service.secrets,
-        restart_because=plan.service.restart_because,
-        scope=scope,
-        models_dir=models_dir,
-    )
+    scope, models_dir, listen = spec.place, spec.models_dir, (plan.address, plan.port)
+    yield from server_of_windows(spec, plan) if spec.os == "windows" else _server(spec, plan)
     yield from ollama.models._inner(
         bases=plan.bases,
         created=plan.models,
@@ -81,6 +72,22 @@ def _commands(source: Source, spec: HostSpec, plan: HostPlan, state: HostState) 
         wanted=plan.loaded,
         changed=_to_load(plan, state),
         listen=listen,
+        scope=scope,
+        models_dir=models_dir,
+    )
+
+
+def _server(spec: HostSpec, plan: HostPlan) -> Iterator[PyinfraCommand]:
+    """Commands up to the running server: unit and environment, release, service."""
+    scope, models_dir = spec.place, spec.models_dir
+    yield from ollama.files._inner(wanted=plan.files, lines=plan.lines, scope=scope, models_dir=models_dir)
+    yield from ollama.use._inner(
+        version=plan.release.version, archives=plan.release.archives, scope=scope, models_dir=models_dir
+    )
+    yield from ollama.service._inner(
+        environment=plan.service.environment,
+        secrets=plan.service.secrets,
+        restart_because=plan.service.restart_because,
         scope=scope,
         models_dir=models_dir,
     )
@@ -104,6 +111,8 @@ def touched(plan: HostPlan, state: HostState) -> tuple[Placement, ...]:
 
 
 def _has_something_to_lose(plan: HostPlan, state: HostState) -> bool:
+    if state.windows is not None and not can_come_back(plan, state):
+        return False
     return state.service.active == "active" or bool(plan.unproven.differences(state))
 
 

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
-from ollama_fleet.deploys.source import Source
-from ollama_fleet.operations import ollama as common
+from pyinfra.api.command import PyinfraCommand
+
 from ollama_fleet.operations.windows import firewall, ollama, release
 from ollama_fleet.planner.host_plan import HostPlan
 from ollama_fleet.planner.items.windows.service import WindowsService
+from ollama_fleet.planner.state import HostState
 from ollama_fleet.spec.hosts import HostSpec
 
 
-def converge_windows(source: Source, spec: HostSpec, plan: HostPlan, changing: Sequence[str]) -> None:
-    """Everything up to the proof.
-
-    Windows hosts take no turns, and do not go back by themselves where a change fails: the next run goes on.
-
-    Args:
-        source: the fleet.
-        spec: of the host.
-        plan: of the host.
-        changing: names of the models that this run changes.
-    """
-    models_dir, listen = spec.models_dir, (plan.address, plan.port)
+def prepare_windows(spec: HostSpec, plan: HostPlan) -> None:
+    """Everything that no running server notices; the rollout does the rest."""
+    models_dir = spec.models_dir
     ollama.directories(name="Directories", wanted=plan.directories, models_dir=models_dir)
     if plan.firewall:
         firewall.allow(
@@ -33,33 +25,28 @@ def converge_windows(source: Source, spec: HostSpec, plan: HostPlan, changing: S
             present=plan.firewall.present,
             models_dir=models_dir,
         )
-    ollama.variables(name="System variables", wanted=plan.variables, models_dir=models_dir)
-    if plan.desktop_app:
-        ollama.desktop_app(name="Tray app", wanted=plan.desktop_app, models_dir=models_dir)
-    ollama.files(name="Unit and environment", wanted=plan.files, models_dir=models_dir)
-    release.release(
+    release.stage(
         name="Release",
         version=plan.release.version,
         archives=plan.release.archives,
         download=spec.release.download,
         models_dir=models_dir,
     )
+
+
+def server_of_windows(spec: HostSpec, plan: HostPlan) -> Iterator[PyinfraCommand]:
+    """Commands up to the running server: the system's variables, the script that starts it, its release, its task."""
+    models_dir = spec.models_dir
+    yield from ollama.variables._inner(wanted=plan.variables, models_dir=models_dir)
+    yield from ollama.files._inner(wanted=plan.files, models_dir=models_dir)
+    yield from release.use._inner(plan.release.version, plan.release.archives, models_dir=models_dir)
+    if plan.desktop_app:
+        yield from ollama.desktop_app._inner(wanted=plan.desktop_app, models_dir=models_dir)
     assert isinstance(plan.service, WindowsService)
-    ollama.service(name="Service", wanted=plan.service, models_dir=models_dir)
-    common.models(
-        name="Models",
-        bases=plan.bases,
-        created=plan.models,
-        folder=str(source.fleet.folder),
-        listen=listen,
-        scope="windows",
-        models_dir=models_dir,
-    )
-    common.load(
-        name="Preload",
-        wanted=plan.loaded,
-        changed=tuple(item.name for item in plan.loaded if item.name in changing),
-        listen=listen,
-        scope="windows",
-        models_dir=models_dir,
-    )
+    yield from ollama.service._inner(wanted=plan.service, models_dir=models_dir)
+
+
+def can_come_back(plan: HostPlan, state: HostState) -> bool:
+    """Whether our task runs the server. One that somebody logged in has started could not be started again over SSH."""
+    windows = state.windows
+    return windows is not None and windows.task is not None and plan.layout.environment in state.files

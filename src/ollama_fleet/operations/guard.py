@@ -20,6 +20,7 @@ from ollama_fleet.operations import snapshot
 from ollama_fleet.operations.context import StepFailed, step
 from ollama_fleet.operations.readiness import LOST, expect_another_process, wait_until_ready
 from ollama_fleet.operations.shell import script
+from ollama_fleet.operations.windows.script import powershell
 from ollama_fleet.planner.items.model import WantedLoaded
 from ollama_fleet.planner.items.service import Manager
 from ollama_fleet.planner.layout import Layout
@@ -42,8 +43,8 @@ class Guard:
 
     def over(self, commands: Iterable[PyinfraCommand]) -> Iterator[PyinfraCommand]:
         """Take the snapshot, run the commands, and keep what was before; go back where one of them fails."""
-        first = script(*snapshot.take(self.layout, self.manager))
-        last = script(*snapshot.settle(self.layout))
+        first = _command(self.layout, snapshot.take(self.layout, self.manager))
+        last = _command(self.layout, snapshot.settle(self.layout))
         yield from watched((first, *commands, last), self.ended, self.come_back)
 
     def come_back(self, at: Host) -> None:
@@ -114,7 +115,7 @@ def return_to(
     """
     expect_another_process(at)
     lines = snapshot.put_back(layout, manager, created=created, snapshot=directory)
-    said = dict(line.partition(" ")[::2] for line in run_script(at, lines))
+    said = dict(line.partition(" ")[::2] for line in run_script(at, layout, lines))
     if "nothing" in said:
         return None
     try:
@@ -124,12 +125,16 @@ def return_to(
     return Earlier(said.get("release", ""), str(listen.host), listen.port)
 
 
-def run_script(at: Host, lines: Sequence[str]) -> list[str]:
-    """Run lines of sh on a host; what they printed. Raises StepFailed where they fail."""
-    well, output = at.run_shell_command(script(*lines), _sudo=bool(at.data.get("_sudo")))
+def run_script(at: Host, layout: Layout, lines: Sequence[str]) -> list[str]:
+    """Run lines of sh, or PowerShell, on a host; what they printed. Raises StepFailed where they fail."""
+    well, output = at.run_shell_command(_command(layout, lines), _sudo=bool(at.data.get("_sudo")))
     if not well:
         raise StepFailed(" ".join(output.stderr_lines)[-200:] or "the host refused")
     return output.stdout_lines
+
+
+def _command(layout: Layout, lines: Sequence[str]) -> StringCommand:
+    return powershell(*lines) if layout.scope == "windows" else script(*lines)
 
 
 def watched(

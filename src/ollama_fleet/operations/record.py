@@ -83,7 +83,7 @@ def outcome(pending: Pending) -> Generator[FunctionCommand, None, None]:
         return
 
     def run(at: Host) -> None:
-        _send(at, pending, pending.record.finished("ok", now()))
+        send(at, pending.layout, pending.record.finished("ok", now()))
 
     yield step(run, "record")
 
@@ -107,7 +107,7 @@ class _OnFailure(BaseStateCallback):
         reason = f"{names}: {failure_of(host) or 'see the output of the run'}"
         for secret in pending.secrets:
             reason = reason.replace(secret, "***")
-        _send(host, pending, pending.record.finished("failed", now(), reason))
+        send(host, pending.layout, pending.record.finished("failed", now(), reason))
 
 
 def _begun(pending: Pending) -> Any:
@@ -117,12 +117,12 @@ def _begun(pending: Pending) -> Any:
     return run
 
 
-def _send(at: Host, pending: Pending, record: Record) -> None:
+def send(at: Host, layout: Layout, record: Record) -> None:
     """Write outside the usual course; a record that cannot be written must not be what fails an apply."""
     try:
-        command = write_record(record, pending.layout)
-        if pending.layout.scope == "windows":
-            command = running.write_record(pending.layout, record.id, record.line())
+        command = write_record(record, layout)
+        if layout.scope == "windows":
+            command = running.write_record(layout, record.id, record.line())
         at.run_shell_command(
             StringCommand(command),
             _sudo=bool(at.data.get("_sudo")),

@@ -16,10 +16,11 @@ from ollama_fleet.operations.context import remember_failure
 from ollama_fleet.planner.layout import Layout
 
 
-class _Remembered(StringCommand):
+class Remembered(StringCommand):
     """A command whose complaint is kept, for the record of the apply."""
 
     def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> Any:
+        """Run it as pyinfra does, and remember its last words where it fails."""
         done, output = super().execute(state, host, connector_arguments)
         if not done and (said := [line for line in output.stderr_lines if line.strip()]):
             remember_failure(host, said[-1].strip())
@@ -28,7 +29,7 @@ class _Remembered(StringCommand):
 
 def script(*lines: str) -> StringCommand:
     """One command that stops at the first line that fails; what it makes others may read, whatever root's umask."""
-    return _Remembered("\n".join(["set -e", "umask 022", *lines]))
+    return Remembered("\n".join(["set -e", "umask 022", *lines]))
 
 
 def write_file(path: str, content: bytes, *, mode: int, owner: str, group: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from shlex import quote
 
 from ollama_fleet.operations.service import SESSION, restart_lines
+from ollama_fleet.operations.windows import snapshot as windows
 from ollama_fleet.planner.items.service import Manager
 from ollama_fleet.planner.layout import Layout
 
@@ -30,7 +31,12 @@ def paths(layout: Layout) -> tuple[str, ...]:
 
 
 def take(layout: Layout, manager: Manager) -> list[str]:
-    """Lines of sh that take the snapshot, unless there is one of a change that has not ended."""
+    """Lines of sh that take the snapshot, unless there is one of a change that has not ended.
+
+    On Windows these lines, and those of the other functions, are PowerShell.
+    """
+    if manager == "task":
+        return windows.take(layout)
     before, models, aside = quote(layout.unproven), quote(layout.models), quote(layout.models_before)
     return [
         *_session(manager),
@@ -69,6 +75,8 @@ def put_back(
         created: manifests below `manifests/` that this run makes; those that were not there before go.
         snapshot: the directory; by default the one of the change under way, which is gone afterwards.
     """
+    if manager == "task":
+        return windows.put_back(layout, created=created, snapshot=snapshot)
     source = quote(snapshot or layout.unproven)
     lines = [
         *_session(manager),
@@ -105,6 +113,8 @@ def settle(layout: Layout) -> list[str]:
 
     Where the release is the same as before, the one that was kept earlier stays.
     """
+    if layout.scope == "windows":
+        return windows.settle(layout)
     before, kept, releases = quote(layout.unproven), quote(layout.kept), quote(layout.releases)
     numbers = {path: number for number, path in enumerate(paths(layout))}
     link, command = (f"{before}/files/{numbers[path]}" for path in (layout.current, layout.command))

@@ -159,6 +159,16 @@ class Layout:
         """Says which of several servers has which device and port, so that it keeps them."""
         return f"{self.state}/instances"
 
+    def below(self, folder: str, name: str) -> str:
+        """A path inside a folder, as the host writes paths."""
+        separator = "\\" if self.scope == "windows" else "/"
+        return f"{folder}{separator}{name}"
+
+    @property
+    def root(self) -> str:
+        """The folder that holds everything of ours but the models; Windows only."""
+        return self.state.rpartition("\\")[0]
+
     @property
     def command_backup(self) -> str:
         """An `ollama` of somebody else that stood where our link is; it stays near, where it finds its libraries."""
@@ -177,17 +187,17 @@ class Layout:
     @property
     def unproven(self) -> str:
         """The host as it was before a change that has not passed its gate yet; gone once it has."""
-        return f"{self.state}/unproven"
+        return self.below(self.state, "unproven")
 
     @property
     def kept(self) -> str:
         """The host as it was before the last change that passed: what `rollback` goes back to."""
-        return f"{self.state}/previous"
+        return self.below(self.state, "previous")
 
     @property
     def models_before(self) -> str:
         """Manifests and blobs as they were before a change, beside the models so that links can be made."""
-        return f"{self.models}/.fleet-unproven"
+        return self.below(self.models, ".fleet-unproven")
 
     @property
     def supervisor(self) -> str:
@@ -197,17 +207,19 @@ class Layout:
     @property
     def apply_lock(self) -> str:
         """Held by the apply that is at work."""
+        if self.scope == "windows":
+            return self.below(self.root, "apply.lock")
         return "/run/ollama-fleet.lock" if self.scope == "system" else f"{self.state}/apply.lock"
 
     @property
     def history(self) -> str:
         """Holds a record per apply."""
-        return f"{self.state}/history"
+        return self.below(self.state, "history")
 
     @property
     def before(self) -> str:
         """Says what was not on the host before the first apply."""
-        return f"{self.state}/before"
+        return self.below(self.state, "before")
 
     def places(self) -> list[str]:
         """Files, links and directories that are ours or on the way to them, parents first."""

@@ -36,8 +36,7 @@ exit 0"""
 
 
 def _of_windows(layout: Layout) -> str:
-    root = layout.state.rpartition("\\")[0]
-    lock, history = literal(f"{root}\\apply.lock"), literal(f"{layout.state}\\history")
+    lock, history = literal(layout.apply_lock), literal(layout.history)
     return f"""
 '{MARKER}'
 if ([IO.File]::Exists({lock})) {{

@@ -9,6 +9,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from ollama_fleet.operations.context import look, mark_changed
+from ollama_fleet.operations.readiness import expect_another_process
 from ollama_fleet.operations.windows.script import (
     administrators_only,
     make_directory,
@@ -140,6 +141,7 @@ def service(wanted: WindowsService, models_dir: str | None = None) -> Generator[
         host.noop("the task is registered and its server runs")
         return
     mark_changed(host)
+    expect_another_process(host)
     lines = []
     if wanted.needs_registration(state):
         lines += [

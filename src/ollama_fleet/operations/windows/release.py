@@ -55,18 +55,56 @@ def release(
     if not wanted.differences(state):
         host.noop(f"release {version} is installed and in use")
         return
+    yield from stage._inner(version, archives, download, models_dir)
+    yield from use._inner(version, archives, models_dir)
+
+
+@operation()
+def stage(
+    version: str,
+    archives: Sequence[Archive],
+    download: Download = "host",
+    models_dir: str | None = None,
+) -> Generator[StringCommand | FileUploadCommand | FunctionCommand, None, None]:
+    """Have a version unpacked beside the one in use, which is not touched. Arguments as for `release`."""
+    state, layout = look("windows", models_dir)
+    wanted = WindowsRelease(version, tuple(archives), layout)
+    if wanted.adopted(state) or wanted.is_unpacked(state):
+        host.noop(f"release {version} is unpacked")
+        return
     mark_changed(host)
-    if not wanted.is_unpacked(state):
-        downloads = f"{layout.releases}\\.download"
-        yield powershell(make_directory(downloads))
-        for archive in wanted.archives:
-            place = f"{downloads}\\{archive.sha256[:16]}-{archive.name}"
-            if download == "host" and archive.location.startswith(("http://", "https://")):
-                yield powershell(_fetch(archive, place))
-            else:
-                yield from _send(archive, place)
-        yield powershell(_unpack(wanted, downloads))
-    yield powershell(*_switch(wanted, state))
+    downloads = layout.below(layout.releases, ".download")
+    yield powershell(make_directory(downloads))
+    for archive in wanted.archives:
+        place = f"{downloads}\\{archive.sha256[:16]}-{archive.name}"
+        if download == "host" and archive.location.startswith(("http://", "https://")):
+            yield powershell(_fetch(archive, place))
+        else:
+            yield from _send(archive, place)
+    yield powershell(_unpack(wanted, downloads))
+
+
+@operation()
+def use(
+    version: str, archives: Sequence[Archive], models_dir: str | None = None
+) -> Generator[StringCommand, None, None]:
+    """Make a version that `stage` has unpacked the one in use; the one before is remembered.
+
+    A server that runs from files that are replaced is stopped; else the service is left as it is.
+
+    Args:
+        version: such as `0.24.0`.
+        archives: the zip files of the release, each with its sha256.
+        models_dir: where models lie, if not below ProgramData (only read, to share one probe).
+    """
+    state, layout = look("windows", models_dir)
+    wanted = WindowsRelease(version, tuple(archives), layout)
+    if not wanted.differences(state):
+        host.noop(f"release {version} is in use")
+        return
+    mark_changed(host)
+    moved = [] if wanted.is_unpacked(state) else [_into_place(wanted)]
+    yield powershell(*moved, *_switch(wanted, state))
 
 
 def _fetch(archive: Archive, place: str) -> str:
@@ -110,8 +148,8 @@ def _send(archive: Archive, place: str) -> Generator[FunctionCommand | FileUploa
 
 def _unpack(wanted: WindowsRelease, downloads: str) -> str:
     directory = f"{wanted.layout.releases}\\{wanted.version}"
-    new, old = f"{directory}.new", f"{directory}.old"
-    lines = [remove(new), remove(old), make_directory(new)]
+    new = f"{directory}.new"
+    lines = [remove(new), make_directory(new)]
     for archive in wanted.archives:
         place = literal(f"{downloads}\\{archive.sha256[:16]}-{archive.name}")
         lines += [
@@ -130,6 +168,18 @@ def _unpack(wanted: WindowsRelease, downloads: str) -> str:
             evidence(),
             f"$stamp = {literal(wanted.stamp(''))} + $evidence",
             f"[IO.File]::WriteAllBytes($directory + '\\{STAMP}', [Text.Encoding]::UTF8.GetBytes($stamp))",
+            remove(downloads),
+        ]
+    )
+
+
+def _into_place(wanted: WindowsRelease) -> str:
+    """Give the unpacked directory its name; what bore it goes."""
+    directory = f"{wanted.layout.releases}\\{wanted.version}"
+    new, old = f"{directory}.new", f"{directory}.old"
+    return "\n".join(
+        [
+            remove(old),
             f"if (Test-Path -LiteralPath {literal(directory)}) {{",
             # Windows keeps the files of what runs.
             stop_server(),
@@ -137,7 +187,6 @@ def _unpack(wanted: WindowsRelease, downloads: str) -> str:
             "}",
             f"Move-Item -LiteralPath {literal(new)} -Destination {literal(directory)}",
             remove(old),
-            remove(downloads),
         ]
     )
 

@@ -67,8 +67,8 @@ def remove_release(layout: Layout, version: str) -> str:
 
 def write_record(layout: Layout, name: str, line: str) -> str:
     """Write the record of an apply beside its place and move it there; the oldest go."""
-    history = f"{layout.state}\\history"
-    path = f"{history}\\{name}.json"
+    history = layout.history
+    path = layout.below(history, f"{name}.json")
     return f"""
 {make_directory(layout.state)}
 {administrators_only(layout.state)}
@@ -87,10 +87,9 @@ def lock(layout: Layout, holder: str) -> str:
 
     The lock is a file open for nobody else: Windows closes it when the process ends, however it ends.
     """
-    root = layout.state.rpartition("\\")[0]
-    mine, who = literal(f"{root}\\apply.lock"), literal(f"{root}\\apply.holder")
+    mine, who = literal(layout.apply_lock), literal(layout.below(layout.root, "apply.holder"))
     return f"""
-{make_directory(root)}
+{make_directory(layout.root)}
 try {{ $held = [IO.File]::Open({mine}, 'OpenOrCreate', 'ReadWrite', 'None') }} catch {{ $held = $null }}
 if ($held) {{
   [IO.File]::WriteAllBytes({who}, [Text.Encoding]::UTF8.GetBytes({literal(holder)}))

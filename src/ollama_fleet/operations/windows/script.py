@@ -6,6 +6,7 @@ import base64
 
 from pyinfra.api.command import StringCommand
 
+from ollama_fleet.operations.shell import Remembered
 from ollama_fleet.planner.windows.quoting import literal
 
 ADMINISTRATORS_ONLY = ("*S-1-5-18:(OI)(CI)F", "*S-1-5-32-544:(OI)(CI)F")
@@ -16,7 +17,7 @@ STOP_WITHIN = 80
 
 def powershell(*lines: str) -> StringCommand:
     """One command; the connector makes it stop at the first line that fails."""
-    return StringCommand("\n".join(lines))
+    return Remembered("\n".join(lines))
 
 
 def checked(program: str) -> str:

@@ -13,7 +13,14 @@ from ollama_fleet.probe.request import ProbeRequest
 def script(request: ProbeRequest) -> str:
     """Set `files`; of the script that starts the server, which may hold secrets, only the hash leaves the host."""
     layout = request.layout
-    paths = (layout.releases, layout.state, layout.models, layout.environment)
+    paths = (
+        layout.releases,
+        layout.state,
+        layout.models,
+        layout.environment,
+        layout.unproven,
+        layout.kept,
+    )
     return f"""
 $r.files = @(foreach ($path in {array(paths)}) {{
   $item = Get-Item -LiteralPath $path -Force -ErrorAction SilentlyContinue
