@@ -26,6 +26,7 @@ from ollama_fleet.operations.record import Pending
 from ollama_fleet.planner.changes import change_lines
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.host_plan import HostPlan
+from ollama_fleet.planner.state import HostState
 from ollama_fleet.probe.fact import ProbeFailed, fail, forget
 from ollama_fleet.probe.read import ProbeError
 from ollama_fleet.spec.errors import SpecErrors
@@ -70,7 +71,7 @@ def converge() -> None:
         prepare_windows(spec, plan)
     else:
         _prepare_linux(spec, plan)
-    rollout(name="Rollout", source=source, spec=spec, plan=plan, state=state)
+    _change(source, spec, plan, state)
     _conclude(source, spec, plan, pending, changing)
 
 
@@ -97,6 +98,11 @@ def _prepare_linux(spec: HostSpec, plan: HostPlan) -> None:
         scope=scope,
         models_dir=models_dir,
     )
+
+
+def _change(source: Source, spec: HostSpec, plan: HostPlan, state: HostState) -> None:
+    """The same operation on all hosts, since they take turns in it."""
+    rollout(name="Rollout", source=source, spec=spec, plan=plan, state=state)
 
 
 def _conclude(
