@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from converge import newcomer
 from converge.command_runs import Run
 from converge.fleet_directory import Document, FleetDirectory, merged
 from lab import Lab
@@ -158,6 +159,28 @@ def common(lab: Lab, release: Release, base: str) -> Document:
             }
         },
     }
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of commands after what the README says to install has been done in a clone, and trio besides.
+
+    Where trio can be imported httpcore imports it too, which does not go together with gevent.
+    """
+    place = tmp_path_factory.mktemp("installed")
+    newcomer.clone(place / "clone")
+    install, _, _, _ = newcomer.chapter()
+    found = "python -c \"import trio, ollama_fleet; assert 'site-packages' in ollama_fleet.__file__\""
+    done = subprocess.run(
+        ["bash", "-ec", f"{install}\npip install --quiet trio\n{found}"],
+        cwd=place / "clone",
+        env=newcomer.environment(place / "home"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return place / "clone/.venv/bin"
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import json
 import os
 import pty
 import re
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,36 +20,18 @@ import httpx
 import pytest
 import yaml
 
+from converge import newcomer
 from converge.conftest import Release
-from converge.fleet_directory import ROOT, Document, merged
+from converge.fleet_directory import Document, merged
 from lab import Lab
 from lab.fixtures import BootHost
 from lab.host import Host
 
 pytestmark = pytest.mark.lab
 
-CHAPTER = "## Your first fleet"
 STEPS = ("init", "validate", "lock", "plan", "deploy.py", "clients chatbox", "report")
 """What the newcomer comes past, in this order."""
-SOURCES = (
-    *("src", "templates", "modelfiles", "inventory", "deploy.py"),
-    *("README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml"),
-)
-"""What of a clone `pip install .` looks at."""
-
 TELL = """trap 'echo "\\$ $BASH_COMMAND"' DEBUG"""
-
-
-def chapter(readme: Path) -> tuple[list[str], Document]:
-    """The blocks of commands, and the fleet that stands between the first and the second."""
-    text = readme.read_text(encoding="utf-8").partition(f"{CHAPTER}\n")[2]
-    text = text[: text.index("\n## ")]
-    commands = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    fleet = re.search(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    assert fleet
-    assert [text.index(block) < fleet.start() for block in commands] == [True, False, False]
-    parsed: Document = yaml.safe_load(fleet[1])
-    return commands, parsed
 
 
 def on_the_lab(fleet: Document, host: Host, lab: Lab, release: Release, base: str) -> Document:
@@ -94,51 +75,28 @@ def at_a_terminal(script: Path, cwd: Path, environment: Mapping[str, str]) -> tu
 
 
 def test_the_first_ten_minutes(
-    tmp_path: Path, new_host: BootHost, lab: Lab, release: Release, base: str
+    installed: Path, tmp_path: Path, new_host: BootHost, lab: Lab, release: Release, base: str
 ) -> None:
-    commands, fleet = chapter(ROOT / "README.md")
+    _, begin, (converge, use), fleet = newcomer.chapter()
     host = new_host(gpus=["rtx-4090"], firewall="ufw")
     here = on_the_lab(fleet, host, lab, release, base)
-    home, clone, script = tmp_path / "home", tmp_path / "clone", tmp_path / "session.sh"
-    home.mkdir()
-    clone.mkdir()
-    for name in SOURCES:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, clone / name, **({"symlinks": True} if copy is shutil.copytree else {}))
-    install, converge, use = commands
+    home, script = tmp_path / "home", tmp_path / "session.sh"
+    activate = f". {installed}/activate"
     edit = f"cat > fleet.yaml <<'END'\n{yaml.safe_dump(here, sort_keys=False)}END\n"
-    script.write_text("\n".join([TELL, install, edit, converge, use]))
+    script.write_text("\n".join([TELL, activate, begin, edit, converge, use]))
 
-    code, said = at_a_terminal(script, clone, environment(home))
+    code, said = at_a_terminal(script, tmp_path, newcomer.environment(home))
 
     (tmp_path / "session.txt").write_text(said)
     assert code == 0, said
-    at = -1
-    for step in STEPS:
-        at = said.index(f"{step}", at + 1)
-    assert installed_from_a_wheel(clone / ".venv")
+    typed = re.findall(r"^\$ (?:ollama-fleet|pyinfra) (.+?)\r?$", said, re.MULTILINE)
+    assert [next((step for step in STEPS if step in line), line) for line in typed] == list(STEPS)
+    assert "Detected changes" in said  # it has asked
     assert "rtx-4090" in (home / "my-fleet/report.html").read_text(encoding="utf-8")
     provider = linked_by_chatbox(said)
     ((name, _),) = fleet["models"].items()
     assert [model["modelId"] for model in provider["models"]] == [name]
-    answer = ask(provider["apiHost"], name)
-    assert answer["choices"][0]["message"]["role"] == "assistant"
-    assert "Detected changes" in said  # it has asked
-
-
-def environment(home: Path) -> dict[str, str]:
-    """A newcomer's: an empty home, and pip as this machine has it set."""
-    kept = {
-        key: value for key, value in os.environ.items() if key in ("PATH", "LANG") or key.startswith("PIP")
-    }
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pip"
-    certificates = {"PIP_CONFIG_FILE": os.environ.get("PIP_CONFIG_FILE", "/etc/pip.conf")}
-    return {**certificates, **kept, "PIP_CACHE_DIR": str(cache), "HOME": str(home), "TERM": "xterm-256color"}
-
-
-def installed_from_a_wheel(venv: Path) -> bool:
-    (record,) = venv.glob("lib/python*/site-packages/ollama_fleet-*.dist-info/RECORD")
-    return "ollama_fleet/templates/" in record.read_text() and "ollama_fleet/starter/" in record.read_text()
+    assert ask(provider["apiHost"], name)["done"]
 
 
 def linked_by_chatbox(said: str) -> dict[str, Any]:
@@ -150,9 +108,9 @@ def linked_by_chatbox(said: str) -> dict[str, Any]:
 
 
 def ask(url: str, model: str) -> dict[str, Any]:
-    """A question by OpenAI's API, which that link makes Chatbox use."""
-    body = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
-    answer = httpx.post(f"{url}/chat/completions", json=body, timeout=60)
+    """A question to the server in the link, by Ollama's own API: the stand-in has no other."""
+    body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "stream": False}
+    answer = httpx.post(f"{url.removesuffix('/v1')}/api/chat", json=body, timeout=60)
     answer.raise_for_status()
     parsed: dict[str, Any] = answer.json()
     return parsed

@@ -1,9 +1,8 @@
-"""The built wheel, away from the repository, from a directory that `ollama-fleet init` has written."""
+"""The wheel, installed as the README says, in a directory that `ollama-fleet init` has written."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,37 +11,12 @@ from pathlib import Path
 import pytest
 
 from converge.conftest import Release
-from converge.fleet_directory import ROOT, Document, FleetDirectory, merged
+from converge.fleet_directory import Document, FleetDirectory, merged
 from lab import Lab
 from lab.fixtures import BootHost
 from lab.host import Host
 
 pytestmark = pytest.mark.lab
-
-
-@pytest.fixture(scope="session")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of commands of an empty environment into which the wheel was installed, and trio besides.
-
-    Where trio can be imported httpcore imports it too, which does not go together with gevent.
-    """
-    place = tmp_path_factory.mktemp("installed")
-    # Nothing of this environment's own; pip's settings stay.
-    environment = {
-        key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")
-    }
-
-    def run(*argv: str | Path) -> None:
-        done = subprocess.run(argv, cwd=place, capture_output=True, text=True, check=False, env=environment)
-        assert done.returncode == 0, f"{argv}\n{done.stdout}\n{done.stderr}"
-
-    python = place / "venv/bin/python"
-    run(sys.executable, "-m", "venv", place / "venv")
-    run(python, "-m", "pip", "--quiet", "wheel", "--no-deps", "--wheel-dir", place, ROOT)
-    (wheel,) = place.glob("*.whl")
-    run(python, "-m", "pip", "--quiet", "install", wheel, "trio")
-    run(python, "-c", "import trio, ollama_fleet; assert 'site-packages' in ollama_fleet.__file__")
-    return python.parent
 
 
 @pytest.fixture

@@ -56,10 +56,10 @@ def whole(text: str) -> str:
     """A fleet as it stands, or a part of one put into the rest."""
     if not text.startswith(PART):
         return text
-    return yaml.safe_dump(_merged(REST, yaml.safe_load(text)))
+    return yaml.safe_dump(merged(REST, yaml.safe_load(text)))
 
 
-def _merged(base: Any, more: Any) -> Any:
+def merged(base: Any, more: Any) -> Any:
     if not (isinstance(base, dict) and isinstance(more, dict)):
         return copy.deepcopy(more)
-    return {key: _merged(base.get(key), more[key]) if key in more else base[key] for key in {**base, **more}}
+    return {key: merged(base.get(key), more[key]) if key in more else base[key] for key in {**base, **more}}
