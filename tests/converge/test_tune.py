@@ -213,6 +213,9 @@ def test_the_true_largest_value_is_found_and_the_plan_learns_it(bench: Bench) ->
     kept = yaml.safe_load((bench.fleet.path / "fleet.measured.yaml").read_text())
     (releases,) = kept["measured"].values()
     assert list(releases["0.24.0"]) == ["rtx-4060-ti-16gb"]
+    last = json.loads((bench.fleet.path / "fleet.runs.jsonl").read_text().splitlines()[-1])
+    assert (last["kind"], last["model"], last["num_gpu"]) == ("tune", "reasoner", best())
+    assert last["steps"] == found["steps"]
     bench.fleet.change(models={"reasoner": {"num_gpu": best()}})
     try:
         planned = json.loads(bench.fleet.run("ollama-fleet", "plan", "tune-01", "--json").stdout)
@@ -342,6 +345,16 @@ def test_bench_measures_compares_and_names_a_regression(bench: Bench, tmp_path: 
     rates = [one["generation"] for one in models["reasoner"]["runs"]]
     assert all(rate["median"] == 40 for rate in rates)
     assert [rate["count"] for rate in rates] == [2, 4, 2, 4]
+
+    # It is kept, and the page has the figures.
+    kept = [json.loads(line) for line in (bench.fleet.path / "fleet.runs.jsonl").read_text().splitlines()]
+    last = next(one for one in reversed(kept) if (one["kind"], one["model"]) == ("bench", "reasoner"))
+    assert (last["host"], last["release"], last["gpus"]) == ("tune-01", "0.24.0", ["rtx-4060-ti-16gb"])
+    assert [one["generation"] for one in last["runs"]] == rates
+    page = bench.fleet.run("ollama-fleet", "report", "-o", "-").stdout
+    for one in models["reasoner"]["runs"]:
+        assert f"<td>{one['throughput']['median']}</td>" in page
+
     earlier = tmp_path / "before.json"
     earlier.write_text(run.stdout)
     bench.play(tokens_per_second=30)

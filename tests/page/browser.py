@@ -5,6 +5,7 @@ Where it cannot be had (no root, no apt-get, no network) the tests are skipped a
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -81,6 +82,11 @@ class Browser:
     def ask(self, script: str, *arguments: Any) -> Any:
         """What a function body returns on the page."""
         return self.driver.execute_script(script, *arguments)
+
+    def picture(self) -> bytes:
+        """The whole page as a PNG, however long it is."""
+        shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
+        return base64.b64decode(shot["data"])
 
     def complaints(self) -> list[str]:
         """What the console has said since it was last asked, warnings and errors."""

@@ -13,10 +13,12 @@ import zxingcpp
 from PIL import Image
 from selenium.webdriver.common.by import By
 
+from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.deploys.surveyed import Surveyed
 from ollama_fleet.hardware.device import Device
+from ollama_fleet.outputs.report.content import content_of
 from page.browser import Browser
-from page.fleets import SMALL, fleet_of, write_page
+from page.fleets import RUNS, SMALL, fleet_of, large_fleet, large_runs, write_page
 from unit.planner.states import FRESH
 from unit.planner.test_host_plan import FLEET, plan
 
@@ -27,7 +29,13 @@ Folder = pytest.TempPathFactory
 
 @pytest.fixture(scope="session")
 def planned(tmp_path_factory: Folder) -> Path:
-    return write_page(tmp_path_factory.mktemp("page") / "planned.html", SMALL)
+    return write_page(tmp_path_factory.mktemp("page") / "planned.html", SMALL, runs=RUNS)
+
+
+@pytest.fixture(scope="session")
+def large(tmp_path_factory: Folder) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    return write_page(folder / "large.html", large_fleet(100), runs=large_runs(100))
 
 
 @pytest.fixture(scope="session")
@@ -43,11 +51,25 @@ def live(tmp_path_factory: Folder) -> Path:
 @pytest.mark.parametrize(("width", "dark"), LOOKS)
 @pytest.mark.parametrize("name", ["planned", "live"])
 def test_looks(
-    name: str, width: int, dark: bool, browser: Browser, axe: str, request: pytest.FixtureRequest
+    name: str,
+    width: int,
+    dark: bool,
+    browser: Browser,
+    axe: str,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: Folder,
 ) -> None:
-    """Nothing is wider than the screen, nothing keeps anybody out, the console is silent."""
+    """Nothing is wider than the screen, nothing keeps anybody out, the console is silent.
+
+    What it looks like lies in pytest's temporary folder, `looks*/`.
+    """
     browser.show(request.getfixturevalue(name), width=width, dark=dark)
     browser.ask("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    look = tmp_path_factory.mktemp("looks") / f"{name}-{width}-{'dark' if dark else 'light'}.png"
+    look.write_bytes(browser.picture())
+    with Image.open(look) as picture:
+        assert width - 20 < picture.width <= width  # a scroll bar takes some
+        assert len(picture.convert("RGB").getcolors(1 << 24) or ()) > 20  # not a blank sheet
 
     assert browser.ask("return document.documentElement.scrollWidth") <= width
     background = browser.ask("return getComputedStyle(document.body).backgroundColor")
@@ -148,7 +170,7 @@ def test_what_was_found_is_told(browser: Browser, live: Path) -> None:
     browser.show(live)
 
     rows = browser.driver.find_elements(By.CSS_SELECTOR, "tbody tr[data-words]")
-    assert [row.find_elements(By.TAG_NAME, "td")[3].text for row in rows] == [
+    assert [row.find_elements(By.TAG_NAME, "td")[1].text for row in rows] == [
         f"{len(browser.driver.find_elements(By.CSS_SELECTOR, '#host-gpu-01 .scroll tbody tr'))} to change",
         "unreadable",
     ]
@@ -158,3 +180,48 @@ def test_what_was_found_is_told(browser: Browser, live: Path) -> None:
 
 def test_fleets_here_are_valid() -> None:
     assert [host.name for host in fleet_of(SMALL).hosts][:2] == ["gpu-01", "gpu-02"]
+
+
+def test_charts_have_a_name_a_description_and_their_figures(browser: Browser, planned: Path) -> None:
+    browser.show(planned, width=PHONE)
+    host = browser.driver.find_element(By.ID, "host-gpu-02")
+    charts = host.find_elements(By.CSS_SELECTOR, "svg.chart")
+    assert [chart.accessible_name for chart in charts] != []
+    for chart, name in zip(
+        charts, ("Tokens/s by num_gpu: reasoner", "Tokens/s by bench: reasoner"), strict=True
+    ):
+        assert chart.accessible_name.startswith(name)
+        box = chart.rect
+        assert box["width"] <= PHONE
+        assert box["height"] > 100
+        for drawn in chart.find_elements(By.CSS_SELECTOR, "circle, text"):
+            inside = drawn.rect
+            assert inside["x"] >= box["x"] - 1
+            assert inside["x"] + inside["width"] <= box["x"] + box["width"] + 1
+    host.find_element(By.CSS_SELECTOR, "details.figures > summary").click()
+    assert "60 of 65\n8192" in host.text.replace(" 8192", "\n8192")
+
+
+def test_a_large_fleet_is_unpacked_where_it_is_looked_at(browser: Browser, axe: str, large: Path) -> None:
+    browser.show(large)
+    assert browser.driver.find_elements(By.CSS_SELECTOR, "svg") == []
+
+    browser.driver.find_element(By.LINK_TEXT, "gpu-042").click()
+
+    wait_for(browser, "return document.querySelector('#host-gpu-042 svg.bar')")
+    host = browser.driver.find_element(By.ID, "host-gpu-042")
+    expected = content_of(fleet_of(large_fleet(100)).hosts[41:42], Lock()).hosts[0]
+    shown = [
+        int(one.get_attribute("data-bytes") or "")
+        for one in host.find_elements(By.CSS_SELECTOR, "dd[data-bytes]")
+    ]
+    assert shown == [part.size for model in expected.models for bar in model.bars for part in bar.parts]
+    assert len(browser.driver.find_elements(By.CSS_SELECTOR, "details.host[open]")) == 1
+    host.find_element(By.CSS_SELECTOR, "details.settings > summary").click()
+    host.find_element(By.CSS_SELECTOR, "button[aria-label='Copy: openai, gpu-042']").click()
+    assert wait_for(browser, "return document.getElementById('taken').textContent")
+    assert browser.violations(axe) == []
+
+    browser.driver.find_element(By.ID, "open").click()
+    wait_for(browser, "return document.querySelectorAll('svg.bar').length === 300")
+    assert browser.complaints() == []

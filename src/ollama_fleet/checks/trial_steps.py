@@ -71,6 +71,7 @@ class Tuned:
     predicted: int | None = None
     taken: int | None = None
     error: str | None = None
+    quantization: str | None = None
 
     @property
     def best(self) -> Step | None:

@@ -55,8 +55,14 @@ class Search:
     def tune(self, *, context: bool) -> Tuned:
         """Search; what was found in the time that there was."""
         decision = self.placement.decision
+        candidate = decision.candidate
         result = Tuned(
-            self.placement.resolved.name, decision.candidate.base, self.layers, (), num_ctx=decision.num_ctx
+            model=self.placement.resolved.name,
+            base=candidate.base,
+            layers=self.layers,
+            steps=(),
+            num_ctx=decision.num_ctx,
+            quantization=candidate.quantization or self.facts.quantization,
         )
         found: tuple[int, int] | None = None
         lacks: int | None = None

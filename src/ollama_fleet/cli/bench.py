@@ -71,7 +71,8 @@ def command(
     """Measure on HOSTS (hosts or groups; all by default) how fast each model reads a prompt and writes an answer.
 
     Rates are Ollama's own, beside what all requests together got by the clock here. What was in memory before is there
-    again afterwards, also after Ctrl-C. Exit code: 0, or 1 where something failed or has become slower.
+    again afterwards, also after Ctrl-C. Every run is kept in fleet.runs.jsonl, from which `report` draws. Exit code:
+    0, or 1 where something failed or has become slower.
 
     Example: ollama-fleet bench gpu-01 --fill 0,90 --concurrency 1,4 --json > bench.json
     """
@@ -87,6 +88,7 @@ def command(
     from ollama_fleet.deploys.benching import (
         bench_hosts,
     )  # patches sockets for gevent, not before it is needed
+    from ollama_fleet.deploys.keeping import keep, runs_of_bench
     from ollama_fleet.outputs import benching as shown
     from ollama_fleet.outputs.console import console
 
@@ -104,6 +106,8 @@ def command(
         Pattern(fills, concurrencies, repeat, timeout),
         lambda host, model, run: click.echo(shown.run_line(host, model, run), err=True),
     )
+    if not_kept := keep(path, runs_of_bench(found, source.lock)):
+        click.echo(not_kept, err=True)
     if as_json:
         click.echo(json.dumps(shown.bench_document(found), indent=2, ensure_ascii=False))
     else:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from ollama_fleet.checks.kept_runs import FILE as RUNS_FILE
+from ollama_fleet.checks.kept_runs import load_runs
 from ollama_fleet.cli.options import hosts_argument
 from ollama_fleet.deploys.source import fleet_path, load_fleet, load_lock, load_source, template_texts
 from ollama_fleet.deploys.surveyed import Surveyed
@@ -34,17 +36,18 @@ READ_BY_ALL = 0o644
 )
 @click.option("--live", is_flag=True, help="Read the hosts too, and show drift and memory in use.")
 def command(hosts: tuple[str, ...], output: Path, live: bool) -> None:
-    """Write a page about HOSTS (hosts or groups; all by default): memory by GPU, drift, settings for clients.
+    """Write a page about HOSTS (hosts or groups; all by default): memory by GPU, drift, speed, settings for clients.
 
-    One file that loads nothing, for any browser. The figures are those of `plan --json`. With --live the exit code
-    is 1 where a host could not be read; the page then says so.
+    One file that loads nothing, for any browser. The figures are those of `plan --json`, and those that `tune` and
+    `bench` have kept in fleet.runs.jsonl. With --live the exit code is 1 where a host could not be read; the page
+    then says so.
 
     Example: ollama-fleet report --live -o fleet.html
     """
     path = fleet_path(Path())
     chosen = load_fleet(path).select(hosts)
     surveyed = _survey(path, chosen) if live else None
-    content = content_of(chosen, load_lock(path), surveyed)
+    content = content_of(chosen, load_lock(path), surveyed, load_runs(path.with_name(RUNS_FILE)))
     try:
         text = page(content, template_texts(path.parent), datetime.now(UTC))
     except RenderError as error:

@@ -56,7 +56,8 @@ def command(
 
     Each setting is loaded, asked until its context is full, several times, and its memory read at the peak. As few
     are tried as possible: first what is planned, then what was measured, then by halving. What was in memory before is
-    there again afterwards, also after Ctrl-C. What models took is kept in fleet.measured.yaml, which plans use.
+    there again afterwards, also after Ctrl-C. What models took is kept in fleet.measured.yaml, which plans use, and
+    every setting that was tried in fleet.runs.jsonl, from which `report` draws.
     Exit code: 0 found, 1 not found in time, or something failed.
 
     Example: ollama-fleet tune gpu-01 reasoner --write
@@ -71,6 +72,7 @@ def command(
         source.fleet.select([host])  # tells the nearest right name
         raise click.UsageError(f"{host} is a group; tune one host at a time") from None
     from ollama_fleet.deploys import tuning  # patches sockets for gevent, so not before it is needed
+    from ollama_fleet.deploys.keeping import keep, runs_of_tune
     from ollama_fleet.deploys.write_back import save, with_results
     from ollama_fleet.outputs import tuning as shown
     from ollama_fleet.outputs.console import console
@@ -79,6 +81,7 @@ def command(
     found = tuning.tune_host(
         source, path, spec, wish, lambda name, step: click.echo(shown.step_line(name, step), err=True)
     )
+    not_kept = keep(path, runs_of_tune(found, str(spec.release.version), source.lock))
     diff, refused = "", None
     try:
         text = path.read_bytes().decode("utf-8")
@@ -96,7 +99,7 @@ def command(
         click.echo(diff, nl=False)
     else:
         shown.print_tuned(console(), found, diff, str(path), written=written)
-    for line in (found.error, *found.problems, refused):
+    for line in (found.error, *found.problems, not_kept, refused):
         if line:
             click.echo(f"{host}: {line}", err=True)
     if not found.ok or refused:

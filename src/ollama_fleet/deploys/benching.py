@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ollama_fleet.deploys.survey import look
@@ -41,6 +41,7 @@ class Benched:
     runs: tuple[Run, ...] = ()
     predicted: tuple[tuple[int, SpeedRange], ...] = ()
     error: str | None = None
+    quantization: str | None = None
 
     def expected(self, fill: int) -> SpeedRange | None:
         """The rate that was predicted at a fill."""
@@ -142,23 +143,24 @@ def _placement(
     told: Told,
 ) -> Benched:
     name, decision = placement.created.name, placement.decision
-    blank = Benched(placement.resolved.name, decision.candidate.base, decision.num_ctx, decision.num_gpu)
+    facts = facts_of(decision.candidate, source.lock)
+    blank = Benched(
+        model=placement.resolved.name,
+        base=decision.candidate.base,
+        num_ctx=decision.num_ctx,
+        num_gpu=decision.num_gpu,
+        quantization=decision.candidate.quantization or (None if facts is None else facts.quantization),
+    )
     if state.store.manifest(placement.created.model) is None:
-        return _failed(blank, f"{name} is not on the host yet; apply first")
+        return replace(blank, error=f"{name} is not on the host yet; apply first")
     residents.touch(name)
     try:
         runs = bench(connect, name, decision.num_ctx, pattern, lambda run: told(spec.name, blank.model, run))
     except ApiError as error:
         found = out_of_memory(str(error), "late")
-        return _failed(blank, str(error) if found is None else explained(found, decision.estimate))
+        return replace(blank, error=str(error) if found is None else explained(found, decision.estimate))
     predicted = _predicted(source, spec, state, placement, pattern.fills)
-    return Benched(
-        blank.model, blank.base, blank.num_ctx, blank.num_gpu, tuple(runs), tuple(predicted.items())
-    )
-
-
-def _failed(blank: Benched, error: str) -> Benched:
-    return Benched(blank.model, blank.base, blank.num_ctx, blank.num_gpu, error=error)
+    return replace(blank, runs=tuple(runs), predicted=tuple(predicted.items()))
 
 
 def _predicted(

@@ -32,6 +32,7 @@ def _placement(one: Benched) -> dict[str, Any]:
     predicted = {fill: [round(rate.low, 2), round(rate.high, 2)] for fill, rate in one.predicted}
     return {
         "base": one.base,
+        "quantization": one.quantization,
         "num_ctx": one.num_ctx,
         "num_gpu": one.num_gpu,
         "error": one.error,

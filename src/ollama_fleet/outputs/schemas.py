@@ -175,6 +175,7 @@ def tune() -> Schema:
     )
     model = _object(
         base=TEXT,
+        quantization=_or_null(TEXT),
         layers=COUNT,
         num_gpu=_or_null(COUNT),
         num_ctx=_or_null(COUNT),
@@ -208,7 +209,14 @@ def bench() -> Schema:
         throughput=series,
         predicted=_or_null(_list(NUMBER)),
     )
-    model = _object(base=TEXT, num_ctx=COUNT, num_gpu=_or_null(COUNT), error=_or_null(TEXT), runs=_list(run))
+    model = _object(
+        base=TEXT,
+        quantization=_or_null(TEXT),
+        num_ctx=COUNT,
+        num_gpu=_or_null(COUNT),
+        error=_or_null(TEXT),
+        runs=_list(run),
+    )
     host = _object(
         release=TEXT,
         gpus=_list(TEXT),

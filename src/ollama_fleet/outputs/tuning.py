@@ -36,6 +36,7 @@ def _model(one: Tuned) -> dict[str, Any]:
     measured = one.measurement
     return {
         "base": one.base,
+        "quantization": one.quantization,
         "layers": one.layers,
         "num_gpu": one.num_gpu,
         "num_ctx": one.num_ctx,

@@ -19,7 +19,7 @@ from ollama_fleet.outputs.report.content import content_of
 from ollama_fleet.outputs.report.page import page
 from ollama_fleet.planner.render import RenderError
 from ollama_fleet.spec.fleet import Fleet
-from page.fleets import MADE, SMALL, fleet_of, large_fleet, write_page
+from page.fleets import MADE, SMALL, fleet_of, large_fleet, large_runs, write_page
 from unit.planner.states import FRESH
 from unit.planner.test_host_plan import FLEET, LOCK, plan
 
@@ -166,9 +166,21 @@ def test_what_was_measured_stands_beside_what_was_planned() -> None:
     assert other.measured is None
 
 
-def test_a_hundred_hosts_stay_below_a_megabyte(tmp_path: Path) -> None:
-    path = write_page(tmp_path / "page.html", large_fleet(100))
+@pytest.mark.parametrize("measured", [False, True])
+def test_a_hundred_hosts_stay_below_a_megabyte(measured: bool, tmp_path: Path) -> None:
+    runs = large_runs(100) if measured else []
+    path = write_page(tmp_path / "page.html", large_fleet(100), runs=runs)
     assert path.stat().st_size < 1_000_000
+
+
+def test_a_hundred_hosts_that_are_all_to_be_looked_at(tmp_path: Path) -> None:
+    """The first few lie unfolded; the rest would make the page as long as all of them."""
+    found = [
+        Surveyed(host.name, None, None, "no connection, " * 20) for host in fleet_of(large_fleet(100)).hosts
+    ]
+    path = write_page(tmp_path / "page.html", large_fleet(100), surveyed=found)
+    assert path.stat().st_size < 1_000_000
+    assert Read(path.read_text()).tags.count("h4") > 0
 
 
 def test_a_template_of_the_users_own_that_is_broken(tmp_path: Path) -> None:

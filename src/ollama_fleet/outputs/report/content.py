@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ollama_fleet.artifacts.lock import Lock
+from ollama_fleet.checks.kept_runs import KeptRun
 from ollama_fleet.deploys.surveyed import Surveyed
 from ollama_fleet.outputs.clients.every import CLIENTS, settings_for
 from ollama_fleet.outputs.clients.setting import Setting
@@ -13,6 +14,7 @@ from ollama_fleet.outputs.endpoints import Endpoint, endpoints
 from ollama_fleet.outputs.estimates import speed_words
 from ollama_fleet.outputs.plans import PlannedHost, planned_host
 from ollama_fleet.outputs.report.bars import Bar, bar_of
+from ollama_fleet.outputs.report.charts import ModelRuns, runs_of_host
 from ollama_fleet.planner.host_decisions import Decided
 from ollama_fleet.spec.hosts import HostSpec
 
@@ -108,6 +110,7 @@ class HostContent:
     endpoint: Endpoint
     settings: tuple[Setting, ...]
     found: Found | None
+    runs: tuple[ModelRuns, ...] = ()
 
     @property
     def troubled(self) -> bool:
@@ -116,37 +119,63 @@ class HostContent:
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """Who gets through to which hosts, and so to which models."""
+
+    who: str
+    hosts: tuple[str, ...]
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """The whole page."""
 
     hosts: tuple[HostContent, ...]
+    reaches: tuple[Reach, ...]
     settings: tuple[Setting, ...]
     """Those that cover the fleet."""
     models: int
     live: bool
 
 
-def content_of(hosts: Sequence[HostSpec], lock: Lock, surveyed: Sequence[Surveyed] | None = None) -> Content:
+def content_of(
+    hosts: Sequence[HostSpec],
+    lock: Lock,
+    surveyed: Sequence[Surveyed] | None = None,
+    runs: Sequence[KeptRun] = (),
+) -> Content:
     """Put the page together.
 
     Args:
         hosts: those to show.
         lock: what names stand for.
         surveyed: what was found on each of them, in the same order; None where no host was read.
+        runs: what `tune` and `bench` have measured so far, the newest last.
     """
     served = endpoints(hosts, lock)
     settings = settings_for(list(CLIENTS), served)
     live: Sequence[Surveyed | None] = [None] * len(hosts) if surveyed is None else surveyed
     shown = [
-        _host(host, _planned(host, lock, found), endpoint, settings, found, lock)
+        _host(host, _planned(host, lock, found), endpoint, settings, found, lock, runs)
         for host, endpoint, found in zip(hosts, served, live, strict=True)
     ]
     return Content(
         hosts=tuple(shown),
+        reaches=tuple(_reaches(served)),
         settings=tuple(setting for setting in settings if setting.host is None),
         models=len({model.name for host in hosts for model in host.models}),
         live=surveyed is not None,
     )
+
+
+def _reaches(served: Sequence[Endpoint]) -> Iterator[Reach]:
+    for who in dict.fromkeys(endpoint.reach for endpoint in served):
+        alike = [endpoint for endpoint in served if endpoint.reach == who]
+        names = (model.name for endpoint in alike for model in endpoint.models)
+        yield Reach(
+            who, tuple(dict.fromkeys(endpoint.host for endpoint in alike)), tuple(dict.fromkeys(names))
+        )
 
 
 def _planned(host: HostSpec, lock: Lock, found: Surveyed | None) -> PlannedHost:
@@ -165,6 +194,7 @@ def _host(
     settings: Sequence[Setting],
     found: Surveyed | None,
     lock: Lock,
+    runs: Sequence[KeptRun],
 ) -> HostContent:
     return HostContent(
         name=host.name,
@@ -179,6 +209,7 @@ def _host(
         endpoint=endpoint,
         settings=tuple(setting for setting in settings if setting.host == host.name),
         found=None if found is None else _found(found),
+        runs=runs_of_host(host.name, runs),
     )
 
 

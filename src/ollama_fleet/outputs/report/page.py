@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import json
+import zlib
 from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import version
@@ -18,8 +20,9 @@ from ollama_fleet.outputs.sizes import gib, hosts_words
 from ollama_fleet.planner.render import RenderError
 
 PAGE, STYLE, SCRIPT = "report.html.j2", "report.css.j2", "report.js.j2"
+HOST = "report.host.html.j2"
 SEPARATE = 8
-"""Up to so many hosts are shown unfolded."""
+"""Up to so many hosts lie plainly in the page and unfolded; of more, those that are to be looked at first."""
 
 
 def page(content: Content, templates: Mapping[str, str], made: datetime) -> str:
@@ -46,12 +49,14 @@ def page(content: Content, templates: Mapping[str, str], made: datetime) -> str:
     environment.filters["qr"] = image_of
     environment.filters["body"] = _body
     try:
+        bodies, packed = _bodies(environment, content)
         style, script = (environment.get_template(name).render().strip() for name in (STYLE, SCRIPT))
         return environment.get_template(PAGE).render(
             content=content,
             made=made,
             version=version("ollama-fleet"),
-            unfolded=len(content.hosts) <= SEPARATE,
+            bodies=bodies,
+            packed=packed,
             style=Markup(style),  # noqa: S704 - our own file
             script=Markup(script),  # noqa: S704 - our own file
             # Nothing runs, loads or is styled but what is written here: names cannot become code even by mistake.
@@ -61,6 +66,25 @@ def page(content: Content, templates: Mapping[str, str], made: datetime) -> str:
         raise RenderError(f"{error.name}:{error.lineno}: {error.message}") from error
     except jinja2.TemplateError as error:
         raise RenderError(f"{PAGE}: {error.message}") from error
+
+
+def _bodies(environment: jinja2.Environment, content: Content) -> tuple[list[Markup], str | None]:
+    """Each host's part of the page. Hosts are much alike, so those of a large fleet take a tenth when packed.
+
+    Returns:
+        The parts that lie plainly in the page, empty for the others; and the others, as JSON that is deflated and in
+        base64, for the page's own script to unpack. None where all lie plainly.
+    """
+    body = vars(environment.get_template(HOST).module).get("host_body")
+    if body is None:
+        raise RenderError(f"{HOST}: it has no macro host_body")
+    if len(content.hosts) <= SEPARATE:
+        return [body(host) for host in content.hosts], None
+    first = [place for place, host in enumerate(content.hosts) if host.troubled][:SEPARATE]
+    parts = [str(body(host)) for host in content.hosts]
+    rest = ["" if place in first else part for place, part in enumerate(parts)]
+    plain = [Markup(part if place in first else "") for place, part in enumerate(parts)]  # noqa: S704 - rendered
+    return plain, base64.b64encode(zlib.compress(json.dumps(rest).encode(), 9)).decode()
 
 
 def _body(text: str) -> Markup:
