@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from ollama_fleet.spec.fleet import Fleet
 from unit.cli.command import document, refused, run
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
@@ -223,9 +225,15 @@ def test_a_lock_that_cannot_be_read_is_told(folder: Path) -> None:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_are_planned(path: Path, tmp_path: Path) -> None:
-    done = run("plan", cwd=tmp_path, environment={"OLLAMA_FLEET": str(path)})
+    done = run("plan", "--json", cwd=tmp_path, environment={"OLLAMA_FLEET": str(path)})
 
     assert (done.returncode, done.stderr) == (0, "")
+    hosts = json.loads(done.stdout)["hosts"]
+    asked = Fleet.load(path).hosts
+    assert {name: [one["model"] for one in host["placements"]] for name, host in hosts.items()} == {
+        host.name: [model.name for model in host.models] for host in asked
+    }
+    assert all(host["error"] is None and host["fits"] for host in hosts.values())
 
 
 def test_a_large_fleet_is_printed_in_the_same_columns(folder: Path) -> None:

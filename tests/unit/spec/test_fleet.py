@@ -293,7 +293,8 @@ def test_examples_load(path: Path) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert {path.stem for path in EXAMPLES} >= {"one-pc", "mixed-rack", "cpu-only"}
+    kinds = {"one-pc", "mixed-rack", "windows-desktops", "cpu-only", "per-gpu-choices"}
+    assert {path.stem for path in EXAMPLES} >= kinds
 
 
 def test_a_hundred_hosts_share_one_mistake_and_it_is_told_once() -> None:
