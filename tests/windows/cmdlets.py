@@ -229,7 +229,7 @@ def _start_process(m: Machine, i: Interpreter, p: dict[str, Any], rest: list[Any
         raise ThrownError("This command cannot be run: The system cannot find the file specified.")
     image = text(p["filepath"])
     log = m.file(err) if err else None
-    process = m.processes.start(image, " ".join(map(text, each(p["argumentlist"]))), i.environment, log)
+    process = m.processes.start(image, " ".join(map(text, each(p.get("argumentlist")))), i.environment, log)
 
     def wait() -> None:
         ended = i.variables.get("__ended")

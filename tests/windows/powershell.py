@@ -31,6 +31,10 @@ QUOTES = "'‘’‚‛"
 """All of these end a string in single quotes."""
 
 
+SWITCHES = {"confirm", "force", "recurse", "file", "directory", "compress", "nonewwindow", "passthru"}
+"""Parameters that take a value only after a colon."""
+
+
 class Input(Protocol):
     """A process's standard input."""
 
@@ -342,6 +346,9 @@ class Interpreter:
                 if waiting:
                     parameters[waiting] = True
                 waiting = _words(element)[1:].lower()
+                after = element.next_sibling
+                if waiting in SWITCHES and not (after is not None and _words(after) == ":"):
+                    parameters[waiting], waiting = True, None
                 continue
             if kind in ("redirection", "generic_token") and re.fullmatch(
                 r"(2>\$null|2>&1|>\$null)", _words(element)
@@ -369,6 +376,7 @@ class Interpreter:
             if parameters or not isinstance(block, Block):
                 raise NotModelledError(f"{name} without a block")
             out: list[Any] = []
+            outer = self.variables.get("_")
             for item in piped or []:
                 self.variables["_"] = item
                 given = self.statements(block.node)
@@ -376,6 +384,7 @@ class Interpreter:
                     out += given
                 elif truth(collapse(given)):
                     out.append(item)
+            self.variables["_"] = outer
             return out
         if low == "out-null":
             return []

@@ -13,9 +13,13 @@ from pyinfra.api.host import Host
 
 from ollama_fleet.deploys.visit import visit
 from ollama_fleet.operations.retirement import retirement_script
+from ollama_fleet.operations.windows import retirement as windows
+from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.retirement import Retirement, retirement
 from ollama_fleet.planner.state import HostState
+from ollama_fleet.planner.windows.plan import check_windows
+from ollama_fleet.planner.windows.retirement import WindowsRetirement, windows_retirement
 from ollama_fleet.probe.fact import ProbeFailed, forget, probe
 from ollama_fleet.probe.read import ProbeError
 from ollama_fleet.probe.request import ProbeRequest
@@ -38,7 +42,7 @@ class Retiring:
     """What goes and stays on a host, or why that cannot be told or done."""
 
     host: str
-    plan: Retirement | None = None
+    plan: Retirement | WindowsRetirement | None = None
     error: str | None = None
 
 
@@ -66,16 +70,14 @@ def retire(path: Path, seen: Sequence[Retiring], hosts: Sequence[HostSpec], wish
 def _look(host: Host, spec: HostSpec, wish: Wish) -> tuple[Retiring, HostState | None]:
     if not host.connected:
         return Retiring(spec.name, error="no connection"), None
-    if spec.os == "windows":
-        return Retiring(
-            spec.name, error="hosts with Windows are not retired yet; docs/windows.md says by hand how"
-        ), None
     try:
-        state, layout = probe(host, ProbeRequest(Layout.of(spec.scope, spec.models_dir)))
+        state, layout = probe(host, ProbeRequest(Layout.of(spec.place, spec.models_dir)))
     except (ProbeFailed, PyinfraError):
         return Retiring(spec.name, error="the host could not be read"), None
     except ProbeError as error:
         return Retiring(spec.name, error=str(error)), None
+    if spec.os == "windows":
+        return _look_at_windows(spec, state, layout, wish)
     if spec.scope == "system" and state.platform.uid != 0:
         advice = "set `sudo: true` or another ssh.user"
         return Retiring(spec.name, error=f"{state.platform.user} is not root there; {advice}"), None
@@ -83,7 +85,18 @@ def _look(host: Host, spec: HostSpec, wish: Wish) -> tuple[Retiring, HostState |
     return Retiring(spec.name, plan), state
 
 
-def _retire(host: Host, spec: HostSpec, wish: Wish, shown: Retirement | None) -> Retiring:
+def _look_at_windows(
+    spec: HostSpec, state: HostState, layout: Layout, wish: Wish
+) -> tuple[Retiring, HostState | None]:
+    try:
+        check_windows(state)
+    except PlanError as error:
+        return Retiring(spec.name, error=str(error)), None
+    plan = windows_retirement(spec, state, layout, keep_models=wish.keep_models, all_models=wish.all_models)
+    return Retiring(spec.name, plan), state
+
+
+def _retire(host: Host, spec: HostSpec, wish: Wish, shown: Retirement | WindowsRetirement | None) -> Retiring:
     found, state = _look(host, spec, wish)
     if found.plan is None or state is None:
         return found
@@ -91,7 +104,12 @@ def _retire(host: Host, spec: HostSpec, wish: Wish, shown: Retirement | None) ->
         return Retiring(
             spec.name, error="the host has changed since it was shown; nothing was removed, run again"
         )
-    script = retirement_script(found.plan, state)
+    plan = found.plan
+    script = (
+        windows.retirement_script(plan)
+        if isinstance(plan, WindowsRetirement)
+        else retirement_script(plan, state)
+    )
     try:
         done, output = host.run_shell_command(
             StringCommand(script), _sudo=bool(host.data.get("_sudo")), _timeout=TIMEOUT

@@ -20,10 +20,12 @@ from ollama_fleet.api.through import is_connected
 from ollama_fleet.operations.context import failure_of, has_changed, look, mark_changed, step
 from ollama_fleet.operations.shell import script
 from ollama_fleet.operations.windows import running
+from ollama_fleet.operations.windows.script import powershell
 from ollama_fleet.planner.before import NO_GROUP, NO_LINGERING, NO_USER, absent_line
 from ollama_fleet.planner.layout import Layout, Scope
 from ollama_fleet.planner.record import KEPT, Record
 from ollama_fleet.planner.state import HostState
+from ollama_fleet.planner.windows.before import BeforeWindows
 
 _PENDING = "ollama_fleet.record"
 WRITTEN_WITHIN = 20
@@ -65,7 +67,11 @@ def record(
         return
     mark_changed(host)
     if layout.scope == "windows":
-        yield StringCommand(running.write_record(layout, pending.record.id, pending.record.line()))
+        note = BeforeWindows.of(state, layout).with_today(state, layout).text()
+        yield powershell(
+            running.write_record(layout, pending.record.id, pending.record.line()),
+            *running.note_before(layout, note, state),
+        )
     else:
         yield script(*note_before(layout, state), write_record(pending.record, layout))
     yield step(_begun(pending), "record")

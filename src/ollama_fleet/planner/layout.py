@@ -6,7 +6,7 @@ In user scope paths begin with `~/` until the home directory is known from the p
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Literal
 
 Scope = Literal["system", "user", "windows"]
@@ -223,6 +223,8 @@ class Layout:
 
     def places(self) -> list[str]:
         """Files, links and directories that are ours or on the way to them, parents first."""
+        if self.scope == "windows":
+            return self._windows_places()
         own = [
             self.releases,
             self.command,
@@ -248,6 +250,16 @@ class Layout:
         for place in own:
             parents = [str(parent) for parent in reversed(PurePosixPath(place).parents)]
             found.update(dict.fromkeys(parent for parent in parents if parent not in (".", "~")))
+            found[place] = None
+        return list(found)
+
+    def _windows_places(self) -> list[str]:
+        own = [self.root, self.releases, self.state, self.environment, self.models]
+        own += [self.below(self.models, name) for name in ("blobs", "manifests")]
+        found: dict[str, None] = {}
+        for place in own:
+            parents = [str(parent) for parent in reversed(PureWindowsPath(place).parents)]
+            found.update(dict.fromkeys(parents[1:]))  # the first is the drive
             found[place] = None
         return list(found)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from ollama_fleet.artifacts.manifest import Manifest, ManifestError
@@ -78,9 +78,7 @@ def retirement(
     """
     before = Before.of(state, layout)
     own_unit, foreign_unit = _unit(state, layout)
-    models = (
-        Models(staying=state.store.models, kept=True) if keep_models else _models(spec, state, all_models)
-    )
+    models = models_of(spec, state, keep_models=keep_models, all_models=all_models)
     files = _files(state, layout, own_unit)
     line = login_line(layout)
     line = line if line and not line.differences(state) else None
@@ -92,7 +90,6 @@ def retirement(
     rules = firewall.differences(state) if layout.scope == "system" else []
     account = layout.scope == "system" and not before.user and layout.service_user in state.accounts
     trees, directories = _directories(before, state, layout, models)
-    freed = sum(state.store.blob_sizes.get(blob, 0) for blob in models.blobs)
     goes = [
         *([f"service ollama: stopped, {layout.unit} removed"] if own_unit else []),
         *(f"file {path}" for path in files if path != layout.unit),
@@ -100,8 +97,7 @@ def retirement(
         *(f"release {name} ({size_words(state.release.versions[name].size)})" for name in releases),
         *(f"link {path}" for path in links),
         *(f"firewall {difference}" for difference in rules),
-        *(f"model {stored.name.short} ({size_words(_size(stored, state))})" for stored in models.going),
-        *([f"blobs of these models: {size_words(freed)} to be freed"] if models.blobs else []),
+        *models_going(models, state),
         *(f"directory {path} with all that is in it" for path in trees),
         *([f"user and group {layout.service_user}"] if account else []),
     ]
@@ -147,7 +143,10 @@ def _links(state: HostState, layout: Layout) -> tuple[str, ...]:
     return tuple(path for path, target in named.items() if target is not None)
 
 
-def _models(spec: HostSpec, state: HostState, all_models: bool) -> Models:
+def models_of(spec: HostSpec, state: HostState, *, keep_models: bool, all_models: bool) -> Models:
+    """Decide which models go; arguments as for `retirement`."""
+    if keep_models:
+        return Models(staying=state.store.models, kept=True)
     ours = names_of(spec)
     going: list[StoredModel] = []
     staying: list[StoredModel] = []
@@ -155,6 +154,21 @@ def _models(spec: HostSpec, state: HostState, all_models: bool) -> Models:
         mine = all_models or stored.name in ours or stored.name.namespace.lower() in OUR_NAMESPACES
         (going if mine else staying).append(stored)
     return Models(tuple(going), tuple(staying), _freed(going, staying, state))
+
+
+def models_going(models: Models, state: HostState) -> Iterator[str]:
+    """Yield a line per model that goes, and one about what that frees."""
+    for stored in models.going:
+        yield f"model {stored.name.short} ({size_words(_size(stored, state))})"
+    if models.blobs:
+        freed = sum(state.store.blob_sizes.get(blob, 0) for blob in models.blobs)
+        yield f"blobs of these models: {size_words(freed)} to be freed"
+
+
+def models_staying(models: Models, layout: Layout) -> Iterator[str]:
+    """Yield the line about models that stay, if there are any."""
+    if models.staying:
+        yield f"models in {layout.models}: {', '.join(stored.name.short for stored in models.staying)}"
 
 
 def names_of(spec: HostSpec) -> frozenset[ModelName]:
@@ -229,9 +243,7 @@ def _stays(
     lines += [f"{path}, a drop-in that is not ours" for path in state.service.foreign_drop_ins]
     if state.release.foreign is not None:
         lines.append(f"{state.release.foreign.path}, which is not ours")
-    if models.staying:
-        names = ", ".join(stored.name.short for stored in models.staying)
-        lines.append(f"models in {layout.models}: {names}")
+    lines += models_staying(models, layout)
     if layout.scope == "system" and before.user and layout.service_user in state.accounts:
         lines.append(f"user {layout.service_user}, which was here before, as far as is known")
     return lines

@@ -17,6 +17,7 @@ from ollama_fleet.operations.windows.script import (
     stop_server,
     write_secret_file,
 )
+from ollama_fleet.operations.windows.startup import kept_link
 from ollama_fleet.planner.items.directory import WantedDirectory
 from ollama_fleet.planner.items.text_file import WantedFile
 from ollama_fleet.planner.items.windows.desktop_app import NoDesktopApp
@@ -86,7 +87,7 @@ def desktop_app(wanted: NoDesktopApp, models_dir: str | None = None) -> Generato
         wanted: that there is none.
         models_dir: where models lie, if not below ProgramData (only read, to share one probe).
     """
-    state, _ = look("windows", models_dir)
+    state, layout = look("windows", models_dir)
     if not wanted.differences(state) or state.windows is None:
         host.noop("no tray app")
         return
@@ -95,10 +96,12 @@ def desktop_app(wanted: NoDesktopApp, models_dir: str | None = None) -> Generato
         "foreach ($process in @(Get-CimInstance -ClassName Win32_Process -Filter 'Name = ''ollama app.exe''')) {",
         "  Stop-Process -Id $process.ProcessId -Force",
         "}",
+        make_directory(layout.state),
+        # Kept, and put back when the host is retired.
         *(
-            f"Remove-Item -LiteralPath {literal(setup.startup_link)} -Force"
+            f"Move-Item -LiteralPath {literal(link)} -Destination {literal(kept_link(layout, link))} -Force"
             for setup in state.windows.setups
-            if setup.startup_link
+            if (link := setup.startup_link)
         ),
         # Its server would go on without it.
         stop_server(),

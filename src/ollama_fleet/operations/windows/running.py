@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from ollama_fleet.operations.windows.script import administrators_only, make_directory, remove, write_text
 from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.record import KEPT
+from ollama_fleet.planner.state import HostState
 from ollama_fleet.planner.windows import task
 from ollama_fleet.planner.windows.quoting import array, literal
 
@@ -80,6 +81,14 @@ while ($records.Count -gt {KEPT}) {{
   Remove-Item -LiteralPath $records[0] -Force
   $records = @($records | Where-Object {{ $_ -ne $records[0] }})
 }}"""
+
+
+def note_before(layout: Layout, note: str, state: HostState) -> list[str]:
+    """Write what was not on the host before us; nothing where that is noted already."""
+    there = state.files.get(layout.before)
+    if there is not None and there.content == note.encode():
+        return []
+    return [write_text(layout.before, note)]
 
 
 def lock(layout: Layout, holder: str) -> str:

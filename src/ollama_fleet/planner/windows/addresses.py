@@ -25,6 +25,17 @@ def written(sources: Iterable[str]) -> list[str]:
     return found
 
 
+def rewritten(shown: Iterable[str]) -> list[str]:
+    """Return what a rule's remote addresses must be set to, to be as `canonical` has told them."""
+    found: list[str] = []
+    for address in shown:
+        try:
+            found += written((address,))
+        except ValueError:  # a word, or a range
+            found.append(address)
+    return found or [ANY]
+
+
 def canonical(addresses: Iterable[str]) -> frozenset[str]:
     """Return one form for what is written and what is shown; words and ranges stay as they are."""
     fours, sixes, words = [], [], set()

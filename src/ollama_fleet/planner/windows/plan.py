@@ -112,14 +112,18 @@ def _script(
     return WantedFile(layout.environment, content, "", "", mode=0, secret=True)
 
 
+def variable_names(spec: HostSpec) -> frozenset[str]:
+    """The variables of the whole system that are ours on a host."""
+    return frozenset(
+        {"OLLAMA_HOST", "OLLAMA_MODELS", *(name for name in spec.env if name.startswith(PREFIX))}
+    )
+
+
 def _variables(
     spec: HostSpec, environment: Mapping[str, str], state: HostState
 ) -> tuple[WantedVariable, ...]:
-    wanted = {
-        name: value
-        for name, value in environment.items()
-        if name in ("OLLAMA_HOST", "OLLAMA_MODELS") or (name in spec.env and name.startswith(PREFIX))
-    }
+    names = variable_names(spec)
+    wanted = {name: value for name, value in environment.items() if name in names}
     there = state.windows.variables if state.windows else {}
     return (
         *(WantedVariable(name, value) for name, value in wanted.items()),

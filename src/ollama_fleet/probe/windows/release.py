@@ -56,9 +56,8 @@ if (Test-Path -LiteralPath $base -PathType Container) {{
     }}
     if ($folder.Name -eq $r.release.{CURRENT}) {{
 {evidence()}
-    }} else {{
-      foreach ($file in @(Get-ChildItem -LiteralPath $directory -Recurse -File -Force)) {{ $size += $file.Length }}
     }}
+    foreach ($file in @(Get-ChildItem -LiteralPath $directory -Recurse -File -Force)) {{ $size += $file.Length }}
     $r.release.versions += @{{ name = $folder.Name; stamp = $stamp; evidence = $evidence; size = $size }}
   }}
 }}
