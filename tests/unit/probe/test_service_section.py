@@ -56,6 +56,7 @@ def test_environment_of_the_process() -> None:
         "hashed TOKEN 12ab",
     ]
     service, _ = parse([*SHOWN, "runs_as ollama", "program /opt/a b (deleted)", *environ])
+    assert (service.load, service.active, service.enabled) == ("loaded", "active", "enabled")
     assert service.runs_as == "ollama"
     assert service.program == "/opt/a b (deleted)"
     assert service.environment == {"OLLAMA_HOST": "[::]:11434", "A": "b=c d", "EMPTY": ""}

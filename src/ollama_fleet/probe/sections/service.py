@@ -110,7 +110,7 @@ def _parts(lines: list[str]) -> dict[str, list[str]]:
     return parts
 
 
-def _service(lines: list[str], name: str) -> tuple[ServiceState, dict[str, dict[str, str]]]:
+def _service(lines: list[str], unit_name: str) -> tuple[ServiceState, dict[str, dict[str, str]]]:
     units: dict[str, dict[str, str]] = {}
     block: dict[str, str] = {}
     supervised = 0
@@ -145,7 +145,7 @@ def _service(lines: list[str], name: str) -> tuple[ServiceState, dict[str, dict[
             units[block.get("Id", "")], block = block, {}
     if block:
         units[block.get("Id", "")] = block
-    unit = units.get(name, {})
+    unit = units.get(unit_name, {})
     active = unit.get("ActiveState", "inactive")
     supervising = bool(supervised) and active != "active"
     there = ServiceState(
