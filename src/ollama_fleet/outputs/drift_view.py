@@ -12,10 +12,11 @@ from rich.text import Text
 
 from ollama_fleet.deploys.surveyed import Surveyed
 from ollama_fleet.outputs.durations import LINE_WORDS, download_words
-from ollama_fleet.outputs.sizes import gib, hosts_words
+from ollama_fleet.outputs.sizes import hosts_words
 from ollama_fleet.planner.difference import Difference, Item
 from ollama_fleet.planner.fetching import to_fetch
 from ollama_fleet.planner.host_plan import HostPlan
+from ollama_fleet.planner.sizes import size_words
 from ollama_fleet.planner.state import HostState
 
 ABSENT = "absent"
@@ -75,7 +76,7 @@ def _headline(host: Surveyed, changes: Sequence[ItemChange], size: int) -> Text:
 
 
 def _fetch_words(size: int) -> str:
-    return f", {gib(size)} to fetch ({download_words(size)} {LINE_WORDS})" if size else ""
+    return f", {size_words(size)} to fetch ({download_words(size)} {LINE_WORDS})" if size else ""
 
 
 def _table(changes: Sequence[ItemChange]) -> Table:
@@ -87,7 +88,9 @@ def _table(changes: Sequence[ItemChange]) -> Table:
     for change in changes:
         style = STYLES[change.sign]
         told = "\n".join(str(difference) for difference in change.differences)
-        size = f"\n{gib(change.size)}, {download_words(change.size)} {LINE_WORDS}" if change.size else ""
+        size = (
+            f"\n{size_words(change.size)}, {download_words(change.size)} {LINE_WORDS}" if change.size else ""
+        )
         table.add_row(
             Text(change.sign, style),
             Text(change.item.kind, style),

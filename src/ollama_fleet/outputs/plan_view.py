@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ollama_fleet.artifacts.lock import Lock
-from ollama_fleet.outputs.durations import LINE_WORDS, download_words
+from ollama_fleet.outputs.durations import DISK_WORDS, LINE_WORDS, download_words, load_words
 from ollama_fleet.outputs.estimates import speed_words
 from ollama_fleet.outputs.plans import PlannedHost, memory_words
 from ollama_fleet.outputs.sizes import gib, hosts_words
@@ -20,7 +20,7 @@ from ollama_fleet.planner.host_decisions import Decided
 
 NARROW = 90
 """Columns below which a row becomes a paragraph."""
-COLUMNS = ("model", "from", "num_ctx", "layers", "memory", "download", "speed")
+COLUMNS = ("model", "from", "num_ctx", "layers", "memory", "download", "load", "speed")
 
 
 def print_plan(out: Console, hosts: Sequence[PlannedHost], lock: Lock) -> None:
@@ -42,7 +42,7 @@ def print_plan(out: Console, hosts: Sequence[PlannedHost], lock: Lock) -> None:
     bad = [host.name for host in hosts if not host.fits]
     verdict = Text(f"does not fit: {', '.join(bad)}", "bold red") if bad else Text("all fits", "bold green")
     out.print(Text(f"{hosts_words(len(hosts))}: ", "bold").append(verdict), soft_wrap=True)
-    out.print(Text(f"Downloads are reckoned {LINE_WORDS}.", "dim"), soft_wrap=True)
+    out.print(Text(f"Downloads are reckoned {LINE_WORDS}, loads {DISK_WORDS}.", "dim"))
 
 
 def reasons_of(item: Decided) -> list[str]:
@@ -74,6 +74,7 @@ def _cells(item: Decided, lock: Lock) -> list[str]:
         layers,
         memory_words(estimate),
         "?" if size is None else f"{gib(size)}, {download_words(size)}",
+        "?" if size is None else load_words(size),
         speed_words(decision.choice.speed if decision.choice else None),
     ]
 

@@ -30,10 +30,10 @@ def test_plan(folder: Path) -> None:
         "cpu-only  no GPU",
         "who-knows  GPUs unknown",
         "5 hosts: does not fit: too-small",
-        "Downloads are reckoned at 1 Gbit/s.",
+        "Downloads are reckoned at 1 Gbit/s, loads at 1 GB/s from the disk.",
     ]
     (chosen,) = [line for line in screen.lines if line.startswith(" reasoner  deepseek-r1:32b")]
-    assert "18.5 GiB, 3 min" in chosen
+    assert "18.5 GiB, 3 min  20 s" in chosen
     assert "tokens/s" in chosen
     assert "   reasoner: as asked for at fleet.yaml:16" in screen.lines  # the line of per_gpu
     assert any(line.startswith("   large: ") and "lacks 32078 MiB" in line for line in screen.lines)

@@ -71,7 +71,7 @@ class Following(BaseStateCallback):
         for line in summary(self.board, self.invocation, names, proven=self.screen is not None):
             self._say(line)
         if self.log.path is not None:
-            self._say(Line(f"log: {_from_home(str(self.log.path))}"))
+            self._say(Line(f"log: {_from_home(str(self.log.path))}", is_whole=True))
         elif self.log.trouble:
             self._say(Line(f"no log was written: {self.log.trouble}", "yellow"))
 

@@ -19,16 +19,20 @@ NAMED = 6
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of the summary; `colour` as click names them."""
+    """A line of the summary."""
 
     text: str
     colour: str = ""
+    """As click names them."""
     indent: int = 0
+    """Columns."""
+    is_whole: bool = False
+    """It is never broken: somebody is going to copy it."""
 
     def wrapped(self, width: int | None) -> list[str]:
         """The line in a window of so many columns, further lines further in; None: uncut."""
         margin = " " * self.indent
-        if width is None:
+        if width is None or self.is_whole:
             return [margin + self.text]
         return textwrap.wrap(
             self.text,
@@ -62,17 +66,18 @@ def summary(
         where = f"at {group.operation}" if group.operation else "before anything was changed"
         reason = group.reason or "see the lines above"
         yield Line(f"{_listed(group.hosts)} failed {where}: {reason}", "red", 2)
-        yield Line(f"next: {next_command(group, invocation)}", "", 4)
+        yield Line(f"next: {next_command(group, invocation)}", indent=4, is_whole=True)
     if broken_off and board.begun is not None:
-        at_work = [host for host in broken_off if host.at_work]
-        if at_work:
+        if at_work := [host for host in broken_off if host.at_work]:
             doing = ", ".join(
                 f"{names.get(host.name, host.name)} ({host.doing or host.operation})"
                 for host in at_work[:NAMED]
             )
             more = f" and {len(at_work) - NAMED} more" if len(at_work) > NAMED else ""
-            yield Line(f"at work when it ended: {doing}{more}", "yellow", 2)
-        yield Line(f"next: {invocation.again()}; it goes on from here", "", 4)
+            yield Line(
+                f"at work when it ended: {doing}{more}; the next apply goes on from there", "yellow", 2
+            )
+        yield Line(f"next: {invocation.again()}", indent=4, is_whole=True)
 
 
 def _headline(board: Board, well: list[Standing], failed: list[Standing], broken_off: list[Standing]) -> str:

@@ -36,7 +36,7 @@ def view(board: Board, width: int, height: int) -> Text:
 
 
 def _head(board: Board, now: float, width: int) -> Iterator[Text]:
-    """The sum of all: one line where it has room, else two."""
+    """The sum of all: one line where it has room, else one for the hosts and one for the bytes, or more."""
     at_work, failed = len(board.at_work), len(board.failed)
     others = len(board.hosts) - at_work - failed
     counts = [
@@ -48,20 +48,31 @@ def _head(board: Board, now: float, width: int) -> Iterator[Text]:
         f"{board.operation} ({board.number} of {board.operations})",
         f"{len(board.hosts)} {'host' if len(board.hosts) == 1 else 'hosts'}: {', '.join(filter(None, counts))}",
     ]
-    if board.begun is not None:
-        first.append(duration_words(now - board.begun))
+    second = [] if board.begun is None else [duration_words(now - board.begun)]
     done, size, rate, left = together(now, (host.transfers.values() for host in board.hosts.values()))
-    second = [f"{size_words(done)} of {size_words(size)}"] if left != 0.0 else []
+    if left != 0.0:
+        second.append(f"{size_words(done)} of {size_words(size)}")
     if rate is not None:
         second.append(f"{size_words(rate)}/s")
     if left:
         second.append(f"{duration_words(left)} left")
-    whole = GAP.join([*first, *second])
-    if cell_len(whole) <= width or not second:
-        yield Text(_cut(whole, width), "bold")
-        return
-    yield Text(_cut(GAP.join(first), width), "bold")
-    yield Text(_cut(GAP.join(second), width), "bold")
+    if cell_len(GAP.join([*first, *second])) <= width:
+        first, second = [*first, *second], []
+    for line in [*_packed(first, width), *_packed(second, width)]:
+        yield Text(_cut(line, width), "bold")
+
+
+def _packed(words: Sequence[str], width: int) -> Iterator[str]:
+    """As many of them in a line as have room."""
+    line = ""
+    for word in words:
+        longer = f"{line}{GAP}{word}" if line else word
+        if line and cell_len(longer) > width:
+            yield line
+            longer = word
+        line = longer
+    if line:
+        yield line
 
 
 def _chosen(board: Board, room: int) -> tuple[list[Standing], str]:

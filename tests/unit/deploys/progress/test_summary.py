@@ -104,8 +104,8 @@ def test_an_apply_that_was_broken_off() -> None:
     board.begin(Named("gpu-09"), "pulling m")
     assert told(board) == [
         "1 of 2 hosts are as fleet.yaml asks, 1 was not brought to an end (0 s)",
-        "  at work when it ended: gpu-09 (pulling m)",
-        f"    next: {AGAIN}; it goes on from here",
+        "  at work when it ended: gpu-09 (pulling m); the next apply goes on from there",
+        f"    next: {AGAIN}",
     ]
 
 

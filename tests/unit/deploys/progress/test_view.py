@@ -68,8 +68,8 @@ def test_narrow_windows_keep_what_matters() -> None:
     board, clock, (host,) = board_of(1)
     bring(board, clock, host, there=0, rate=100 * MIB, seconds=10, size=20 * GIB)
     assert lines(board, 80) == [
-        "Rollout (5 of 9)  1 host: 1 at work  10 s",
-        "1000.0 MiB of 20.0 GiB  100.0 MiB/s  3 min 15 s left",
+        "Rollout (5 of 9)  1 host: 1 at work",
+        "10 s  1000.0 MiB of 20.0 GiB  100.0 MiB/s  3 min 15 s left",
         "gpu-01  pulling deepseek-r1:32b  4%  1000.0 MiB of 20.0 GiB  3 min 15 s left",
     ]
     assert lines(board, 50)[-1] == "gpu-01  pulling de…eek-r1:32b  4%  3 min 15 s left"
