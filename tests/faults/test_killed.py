@@ -1,4 +1,6 @@
-"""An apply that is killed at a random moment loses nothing, and the next one ends where an undisturbed one does."""
+"""An apply that is killed, or interrupted by Ctrl-C, at a random moment loses nothing, and the next one ends where an
+undisturbed one does.
+"""
 
 from __future__ import annotations
 
@@ -84,9 +86,13 @@ def twins(lab: Lab, shelf: Shelf, make_fleet: MakeFleet) -> Iterator[Twins]:
         lab.remove(host)
 
 
-def killed_after(fleet: FleetDirectory, seconds: float) -> None:
-    """Begin an apply, and kill its whole process group after so many seconds, unless it has ended by then."""
-    with (fleet.path / "killed.log").open("ab") as log:
+def killed_after(fleet: FleetDirectory, seconds: float, number: signal.Signals) -> str:
+    """Begin an apply, and end its whole process group after so many seconds, unless it has ended by then.
+
+    Returns what it has said.
+    """
+    said = fleet.path / "killed.log"
+    with said.open("wb") as log:
         process = subprocess.Popen(
             [str(fleet.commands / "pyinfra"), "-y", "inventory/hosts.py", "deploy.py"],
             cwd=fleet.path,
@@ -99,8 +105,9 @@ def killed_after(fleet: FleetDirectory, seconds: float) -> None:
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            os.killpg(process.pid, number)
+            process.wait(120)
+    return said.read_text()
 
 
 def check(twins: Twins, seed: int) -> None:
@@ -111,7 +118,9 @@ def check(twins: Twins, seed: int) -> None:
         manifests(host) if host.exists("/srv/ollama/models/manifests") else set() for host in twins.victims
     ]
     twins.lab.registry.set_faults(bytes_per_second=SLOW)
-    killed_after(twins.disturbed, moment)
+    number = signal.SIGINT if seed % 2 else signal.SIGKILL
+    said = killed_after(twins.disturbed, moment, number)
+    assert "Traceback" not in said, said
     twins.lab.registry.set_faults()
     for host, had in zip(twins.victims, before, strict=True):
         if had:

@@ -157,25 +157,74 @@ def silent() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_interrupted(folder: Path, silent: int) -> None:
-    (folder / "fleet.yaml").write_text(FLEET.replace("PORT", str(silent)))
+SILENT = """\
+version: 1
+release: {version: 0.24.0, source: 'http://127.0.0.1:PORT/'}
+registries: {'127.0.0.1:PORT': {insecure: true}}
+models:
+  reasoner: {from: '127.0.0.1:PORT/library/reasoner:7b', num_ctx: 8192}
+hosts:
+  gpu-01: {address: 127.0.0.1, ssh: {port: PORT}, gpus: [rtx-4090], models: [reasoner]}
+"""
+"""Whoever is asked for anything here takes the connection and says nothing."""
+WAITING = (
+    ["bench", "gpu-01"],
+    ["doctor", "gpu-01"],
+    ["drift", "gpu-01"],
+    ["history", "gpu-01"],
+    ["lock"],
+    ["report", "--live"],
+    ["retire", "-y", "gpu-01"],
+    ["rollback", "gpu-01"],
+    ["tune", "gpu-01"],
+    ["verify", "gpu-01"],
+)
+"""Every command that talks to somebody; the others have ended before anybody could interrupt them."""
+
+
+@pytest.mark.parametrize("arguments", WAITING, ids=" ".join)
+def test_interrupted(arguments: list[str], folder: Path, silent: int) -> None:
+    """One word, the exit code of an interruption, and every file as it was."""
+    (folder / "fleet.yaml").write_text(SILENT.replace("PORT", str(silent)))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    code, said = _interrupted([COMMAND, *arguments], folder, silent)
+
+    assert code == 130, said
+    assert "Traceback" not in said
+    assert said.splitlines()[-1] == "interrupted"
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_an_apply_interrupted_while_it_connects(folder: Path, silent: int) -> None:
+    """The message and the exit code are pyinfra's own."""
+    (folder / "fleet.yaml").write_text(SILENT.replace("PORT", str(silent)))
+    root = Path(__file__).resolve().parents[3]
+    (folder / "inventory").mkdir()
+    for name in ("deploy.py", "inventory/hosts.py"):
+        (folder / name).write_text((root / name).read_text())
+    pyinfra = str(Path(COMMAND).with_name("pyinfra"))
+    _, said = _interrupted([pyinfra, "-y", "inventory/hosts.py", "deploy.py"], folder, silent)
+
+    assert "Traceback" not in said
+    assert "Exiting upon user request!" in said
+
+
+def _interrupted(command: list[str], folder: Path, port: int) -> tuple[int, str]:
+    """Interrupt a command that waits for an answer on a port; its exit code, and all that it said."""
     process = subprocess.Popen(
-        [COMMAND, "drift", "gpu-01"],
+        command,
         cwd=folder,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "HOME": str(folder)},
     )
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and not _connected(process.pid, silent):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None and not _connected(process.pid, port):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-
-    assert process.returncode == 130, err
-    assert "Traceback" not in out + err
-    assert err.splitlines()[-1] == "interrupted"
+    said, _ = process.communicate(timeout=60)
+    return process.returncode, said
 
 
 def _connected(pid: int, port: int) -> bool:
