@@ -6,6 +6,7 @@ import base64
 import fcntl
 import hashlib
 import shutil
+import socket
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -137,6 +138,13 @@ def _block(m: Machine, i: Interpreter, script: str) -> Any:
     return Block(parse(script))
 
 
+def _addresses(m: Machine, i: Interpreter, name: str) -> list[str]:
+    try:
+        return [str(found[4][0]) for found in socket.getaddrinfo(name, None)]
+    except OSError as error:
+        raise ThrownError("No such host is known") from error
+
+
 def _console_out(m: Machine, i: Interpreter) -> PsObject:
     def write(value: Any) -> None:
         i.variables["__out"](text(value))
@@ -168,6 +176,7 @@ KNOWN: dict[str, Callable[..., Any]] = {
     "security.principal.windowsbuiltinrole.administrator": lambda m, i: "Administrator",
     "bitconverter.tostring": lambda m, i, data: "-".join(f"{byte:02X}" for byte in data),
     "scriptblock.create": _block,
+    "net.dns.gethostaddresses": _addresses,
     "string.join": lambda m, i, glue, values: glue.join(map(text, each(values))),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -76,6 +77,12 @@ _CURL = {
     "60",
     "-C",
     "-",
+    "-sSIL",
+    "--stderr",
+    "-m",
+    "8",
+    "-w",
+    " %{http_code}",
 }
 
 
@@ -84,10 +91,11 @@ def _curl(m: Machine, words: list[str]) -> tuple[int, bytes]:
     if "-o" not in words[:-1]:
         raise NotModelledError("curl without -o")
     at = words.index("-o")
-    options, target, url = words[:at], words[at + 1], words[at + 2 :]
+    target, url = words[at + 1], words[-1:]
+    options = [*words[:at], *words[at + 2 : -1]]
     if set(options) - _CURL or len(url) != 1 or not url[0].startswith(("http://", "https://")):
         raise NotModelledError(f"curl {words}")
-    command = ["curl", *options, "-o", str(m.file(target)), *url]
+    command = ["curl", *options, "-o", os.devnull if target == "NUL" else str(m.file(target)), *url]
     done = subprocess.run(command, capture_output=True, timeout=300, check=False)
     return done.returncode, done.stdout + done.stderr
 

@@ -145,6 +145,41 @@ def test_a_killed_server_is_started_and_one_comes_with_the_boot(
     assert answer(desk_fleet, "/api/version") == {"version": VERSION}
 
 
+def test_doctor_finds_it_healthy_by_one_command(
+    first: Run, desk_fleet: FleetDirectory, windows_host: WindowsHost
+) -> None:
+    mark = windows_host.mark()
+    run = desk_fleet.run("ollama-fleet", "doctor", "--json")
+    assert windows_host.missing() == [], str(run)
+    assert run.code == 0, str(run)
+    assert len(windows_host.commands(mark)) == 1
+    checks = {one["check"]: one for one in run.document["hosts"][HOST]["checks"]}
+    assert {
+        name: checks[name]["status"] for name in ("rights", "system", "clock", "disk", "plan")
+    } == dict.fromkeys(("rights", "system", "clock", "disk", "plan"), "ok")
+    assert checks["rights"]["found"] == "DESK-7\\fleet, an administrator"
+    assert checks["port"]["found"] == f"{port_of(desk_fleet)} is our own"
+
+
+def test_doctor_names_what_is_in_the_way(
+    first: Run, desk_fleet: FleetDirectory, windows_host: WindowsHost
+) -> None:
+    before = desk_fleet.document
+    desk_fleet.change(
+        models={"far": {"from": "models.nowhere.invalid/some/model", "num_ctx": 512}},
+        hosts={HOST: {"models": ["far"], "listen": "0.0.0.0:9"}},
+    )
+    run = desk_fleet.run("ollama-fleet", "doctor", "--json")
+    desk_fleet.document = before
+    desk_fleet.write()
+    assert windows_host.missing() == [], str(run)
+    assert run.code == 1, str(run)
+    checks = {one["check"]: one for one in run.document["hosts"][HOST]["checks"]}
+    assert checks["dns"]["found"] == "models.nowhere.invalid has no address there"
+    assert checks["port"]["found"] == "9 is free"
+    assert checks["plan"]["status"] == "problem"
+
+
 def test_upgrade_keeps_what_was_before_and_pruning_retires(
     first: Run, desk_fleet: FleetDirectory, windows_host: WindowsHost, releases: Path
 ) -> None:

@@ -23,7 +23,7 @@ from ollama_fleet.checks.doctor.diagnosis import Finding, Need, diagnose
 from ollama_fleet.checks.doctor.script import TIMEOUT, Answers, Questions, parse, script
 from ollama_fleet.checks.exposure import readable_files
 from ollama_fleet.deploys.examined import Examined
-from ollama_fleet.deploys.host_entries import check_keys, host_entry
+from ollama_fleet.deploys.host_entries import check_keys, host_entry, pyinfra_name
 from ollama_fleet.deploys.secrets import readable_by_all, secrets_of
 from ollama_fleet.deploys.source import Source
 from ollama_fleet.planner.errors import PlanError
@@ -58,7 +58,10 @@ def examine(source: Source, path: Path, hosts: Sequence[HostSpec]) -> list[Exami
     state = State(inventory, Config())  # type: ignore[no-untyped-call]
     with ctx_state.use(state):
         state.set_stage(StateStage.Connect)
-        jobs = [gevent.spawn(_one, inventory.get_host(entries[spec.name][0]), source, spec) for spec in hosts]
+        jobs = [
+            gevent.spawn(_one, inventory.get_host(pyinfra_name(entries[spec.name])), source, spec)
+            for spec in hosts
+        ]
         gevent.joinall(jobs)
     return [Examined(spec.name, tuple(job.get())) for spec, job in zip(hosts, jobs, strict=True)]
 
@@ -106,7 +109,7 @@ def _findings(source: Source, spec: HostSpec, answers: Answers) -> list[Finding]
 def _questions(source: Source, spec: HostSpec) -> Questions:
     proxied = any(name.upper() in PROXIES for name in spec.secrets)
     return Questions(
-        layout=Layout.of(spec.scope, spec.models_dir),
+        layout=Layout.of(spec.place, spec.models_dir),
         port=spec.listen.port,
         sudo=spec.sudo,
         # By a proxy whose address is a secret nothing is tried: it would stand in the list of processes.
@@ -120,7 +123,7 @@ def _urls(source: Source, spec: HostSpec) -> list[str]:
     urls = []
     locked = source.lock.releases.get(str(spec.release.version))
     if spec.release.download == "host" and locked is not None:
-        archives = [archive.url for target, archive in sorted(locked.archives.items()) if "linux" in target]
+        archives = [archive.url for target, archive in sorted(locked.archives.items()) if spec.os in target]
         urls += archives[:1]
     for request in spec.models:
         if not is_file_base(request.from_):

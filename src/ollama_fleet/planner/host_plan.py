@@ -285,6 +285,7 @@ def _plan_windows(
     devices = planned_devices(spec, state.devices, state.device_error)
     placements = placements_on(spec, devices, given)
     check_names(placements)
+    bases = tuple(dict.fromkeys(placement.base for placement in placements))
     environment = environment_of(spec, release, layout)
     parts = windows_parts(spec, release, environment, templates, secrets, state, layout)
     undeclared_there = undeclared(placements, release.version, lock, "task", state, layout)
@@ -300,7 +301,7 @@ def _plan_windows(
         files=(parts.script,),
         lines=(),
         service=parts.service,
-        bases=tuple(dict.fromkeys(placement.base for placement in placements)),
+        bases=bases,
         models=tuple(placement.created for placement in placements),
         loaded=instance.loaded,
         pruned=undeclared_there if spec.prune is True else (),
@@ -310,6 +311,7 @@ def _plan_windows(
         port=spec.listen.port,
         outside_address=_outside_address(spec),
         told=(*windows_remarks(parts, release, state, placements), *([left] if left else [])),
+        shortage=shortage(disk_needs(release, bases, lock, state, layout), state),
         variables=parts.variables,
         desktop_app=parts.desktop_app,
         instances=(instance,),

@@ -47,7 +47,7 @@ def parse(lines: list[str], request: ProbeRequest) -> tuple[HostState, Layout]:
     """Return the state, and the layout with the home directory filled in. Raises ProbeError."""
     if request.layout.scope == "windows":
         try:
-            return windows_read.parse(lines), request.layout
+            return windows_read.parse(lines, request), request.layout
         except (KeyError, ValueError, TypeError) as error:
             raise ProbeError(
                 f"the probe printed something unexpected ({type(error).__name__}: {error})"

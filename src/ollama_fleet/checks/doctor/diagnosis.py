@@ -77,7 +77,7 @@ def diagnose(
     return [
         _rights(spec, answers),
         *_system(spec, answers),
-        _clock(answers),
+        _clock(spec, answers),
         *_driver(answers),
         *_disk(answers, need),
         _port(spec, answers),
@@ -91,6 +91,8 @@ def diagnose(
 
 
 def _rights(spec: HostSpec, answers: Answers) -> Finding:
+    if spec.os == "windows":
+        return _rights_on_windows(answers)
     if answers.uid == 0:
         return Finding("rights", "ok", "root")
     if spec.scope == "user":
@@ -105,11 +107,28 @@ def _rights(spec: HostSpec, answers: Answers) -> Finding:
     return Finding("rights", "problem", f"sudo refuses {answers.user}: {answers.sudo}", remedy)
 
 
+def _rights_on_windows(answers: Answers) -> Finding:
+    if answers.uid == 0:
+        return Finding("rights", "ok", f"{answers.user}, an administrator")
+    remedy = (
+        "let an account of the group Administrators in: its key belongs into "
+        "C:\\ProgramData\\ssh\\administrators_authorized_keys"
+    )
+    return Finding("rights", "problem", f"{answers.user} is no administrator", remedy)
+
+
 def _system(spec: HostSpec, answers: Answers) -> Iterator[Finding]:
     if answers.state is None:
         yield Finding("system", "unknown", "not read, for lack of rights")
         return
     there = answers.state.platform
+    if spec.os == "windows":
+        yield Finding("system", "ok", f"{there.distribution}, {there.architecture}")
+        for tool in ("curl.exe", "tar.exe"):
+            if tool not in there.tools:
+                remedy = "update Windows: it is a part of Windows 10 from 1803 on, and of Server 2019"
+                yield Finding("tools", "problem", f"{tool} is missing", remedy)
+        return
     if spec.scope == "system" and not there.systemd:
         yield Finding(
             "system", "problem", "systemd does not run there", "set scope: user, which does without"
@@ -126,12 +145,13 @@ def _system(spec: HostSpec, answers: Answers) -> Iterator[Finding]:
         yield Finding("tools", "problem", "neither curl nor wget is there to fetch the release", remedy)
 
 
-def _clock(answers: Answers) -> Finding:
+def _clock(spec: HostSpec, answers: Answers) -> Finding:
     off = answers.clock_ahead
     if abs(off) <= CLOCK_LIMIT:
         return Finding("clock", "ok", "agrees with this machine's")
     way = "ahead of" if off > 0 else "behind"
-    remedy = "switch time synchronisation on: `timedatectl set-ntp true`"
+    command = "w32tm /resync" if spec.os == "windows" else "timedatectl set-ntp true"
+    remedy = f"switch time synchronisation on: `{command}`"
     return Finding(
         "clock", "problem", f"{_span(abs(off))} {way} this machine's: certificates will fail", remedy
     )
@@ -197,6 +217,8 @@ def _port(spec: HostSpec, answers: Answers) -> Finding:
 def _network(spec: HostSpec, answers: Answers) -> Iterator[Finding]:
     for name in answers.unresolved:
         remedy = "give the host a name server (/etc/resolv.conf), or the name in /etc/hosts"
+        if spec.os == "windows":
+            remedy = "give the host a name server (in its network settings), or the name in its hosts file"
         yield Finding("dns", "problem", f"{name} has no address there", remedy)
     if answers.reached is None:
         yield Finding("network", "unknown", "nothing was tried: there is no curl on the host")

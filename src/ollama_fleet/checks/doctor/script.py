@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ollama_fleet.checks.doctor import windows
 from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.state import HostState
 from ollama_fleet.probe import read
@@ -69,7 +70,10 @@ class Answers:
 
 
 def script(questions: Questions) -> str:
-    """Return the POSIX sh script; it succeeds whatever it finds."""
+    """Return the POSIX sh script, or PowerShell of the same output; it succeeds whatever it finds."""
+    if questions.layout.scope == "windows":
+        names = _names(questions.urls)
+        return windows.script(questions.layout, questions.port, questions.urls, names, questions.proxies)
     layout, probe = questions.layout, read.script(ProbeRequest(questions.layout))
     proxies = " ".join(f"{name}={word(value)}" for name, value in questions.proxies.items())
     return f"""{read.PREAMBLE}
@@ -98,8 +102,13 @@ exit 0
 """
 
 
+def _names(urls: tuple[str, ...]) -> list[str]:
+    hosts = dict.fromkeys(map(_host, urls))
+    return [host for host in hosts if not host.replace(".", "").isdigit()]
+
+
 def _tries(urls: tuple[str, ...], proxies: str) -> list[str]:
-    names = dict.fromkeys(host for url in urls if not (host := _host(url)).replace(".", "").isdigit())
+    names = _names(urls)
     lines = []
     if names and not proxies:  # behind a proxy the proxy asks for names
         lines.append(
@@ -144,16 +153,21 @@ def parse(lines: list[str], questions: Questions, sent: float | None = None) -> 
         state, layout = None, questions.layout
     now = time.time() if sent is None else sent
     reached = [_reached(line) for line in told if line.startswith("reached ")]
+    free = {
+        what: (mount.strip(), int(kib) * 1024)
+        for what, kib, mount in (line.split(" ", 2) for line in _after(told, "room "))
+    }
+    if state is not None and state.windows is not None:
+        places = {"models": layout.models, "releases": layout.releases}
+        disks = {what: state.disks[place] for what, place in places.items() if place in state.disks}
+        free = {what: (disk.number, disk.free) for what, disk in disks.items()}
     return Answers(
         user=facts["user"],
         uid=int(facts["uid"]),
         sudo=facts.get("sudo"),
         clock_ahead=int(facts["time"]) - now,
         listeners=tuple(map(_listener, _after(told, "listener "))) if "listens" in told else None,
-        free={
-            what: (mount.strip(), int(free) * 1024)
-            for what, free, mount in (line.split(" ", 2) for line in _after(told, "room "))
-        },
+        free=free,
         unresolved=tuple(_after(told, "unresolved ")),
         reached=None if "no curl" in told else tuple(reached),
         state=state,

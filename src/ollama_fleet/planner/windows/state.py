@@ -43,8 +43,6 @@ class WindowsState:
     setups: tuple[SetupInstall, ...] = ()
     tray_apps: int = 0
     """Running tray apps."""
-    free: int | None = None
-    """Bytes on the drive of the models; None where there is no such drive."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The machine, the connection's account, the system's variables, GPUs, and the room on the models' drive."""
+"""The machine, the connection's account, the system's variables, GPUs, and the room on the drives."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from ollama_fleet.hardware import nvidia_smi
 from ollama_fleet.hardware.cpu import HostMemory
 from ollama_fleet.hardware.device import Device
 from ollama_fleet.hardware.errors import HardwareError
-from ollama_fleet.planner.state import Platform
+from ollama_fleet.planner.layout import Layout
+from ollama_fleet.planner.state import DiskState, Platform
 from ollama_fleet.planner.windows.quoting import array, literal
 from ollama_fleet.probe.request import ProbeRequest
 
@@ -28,7 +29,6 @@ def script(request: ProbeRequest) -> str:
 $os = Get-CimInstance -ClassName Win32_OperatingSystem
 $identity = [Security.Principal.WindowsIdentity]::GetCurrent()
 $principal = New-Object -TypeName Security.Principal.WindowsPrincipal -ArgumentList $identity
-$disk = Get-CimInstance -ClassName Win32_LogicalDisk -Filter {literal(f"DeviceID = '{request.layout.models[:2]}'")}
 $r.machine = @{{
   architecture = $env:PROCESSOR_ARCHITECTURE
   caption = [string]$os.Caption
@@ -36,8 +36,12 @@ $r.machine = @{{
   admin = $principal.IsInRole([Security.Principal.WindowsBuiltInRole]::Administrator)
   home = $env:USERPROFILE
   memory = @([int64]$os.TotalVisibleMemorySize, [int64]$os.FreePhysicalMemory)
-  free = $disk.FreeSpace
+  free = @{{}}
   tools = @(foreach ($tool in {array(TOOLS)}) {{ if (Get-Command $tool -ErrorAction SilentlyContinue) {{ $tool }} }})
+}}
+foreach ($drive in {array(_drives(request.layout))}) {{
+  $disk = Get-CimInstance -ClassName Win32_LogicalDisk -Filter ('DeviceID = ''' + $drive + '''')
+  if ($disk) {{ $r.machine.free[$drive] = $disk.FreeSpace }}
 }}
 $r.variables = @{{}}
 foreach ($name in @([Environment]::GetEnvironmentVariables('Machine').Keys)) {{
@@ -66,6 +70,20 @@ def parse(found: Mapping[str, Any]) -> Platform:
         lingering=False,
         polkit=False,
     )
+
+
+def _drives(layout: Layout) -> list[str]:
+    return list(dict.fromkeys(place[:2].upper() for place in (layout.releases, layout.models)))
+
+
+def disks(found: Mapping[str, Any], layout: Layout) -> dict[str, DiskState]:
+    """Read `free`: the drives of releases and models; of one that is not there nothing is said."""
+    free = found["free"]
+    return {
+        place: DiskState(place[:2].upper(), int(free[place[:2].upper()]))
+        for place in (layout.releases, layout.models)
+        if free.get(place[:2].upper()) is not None
+    }
 
 
 def devices(found: Mapping[str, Any]) -> tuple[tuple[Device, ...], str | None]:

@@ -32,8 +32,12 @@ def script(request: ProbeRequest) -> str:
     )
 
 
-def parse(lines: Sequence[str]) -> HostState:
+def parse(lines: Sequence[str], request: ProbeRequest) -> HostState:
     """Return the state.
+
+    Args:
+        lines: what the script printed.
+        request: that it was made for.
 
     Raises:
         ValueError, KeyError, TypeError: the line is not what the script prints.
@@ -53,5 +57,6 @@ def parse(lines: Sequence[str]) -> HostState:
         store=models.parse(found["models"]),
         devices=devices,
         device_error=device_error,
+        disks=machine.disks(found["machine"], request.layout),
         windows=windows,
     )

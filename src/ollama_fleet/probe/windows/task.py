@@ -67,14 +67,12 @@ def parse(found: Mapping[str, Any]) -> tuple[ServiceState, WindowsState]:
         pid=int(server["id"]) if server else 0,
         program=str(server["path"] or "") if server else "",
     )
-    free = found["machine"]["free"]
     windows = WindowsState(
         variables={str(name): str(value) for name, value in found["variables"].items()},
         task=None if known is None else _task(known),
         started_from=str(found["started"]).lower(),
         setups=release.setups(found["setups"]),
         tray_apps=sum(item["name"].lower() == TRAY_APP for item in processes),
-        free=None if free is None else int(free),
     )
     return running, windows
 
