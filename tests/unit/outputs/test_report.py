@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import re
+import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -110,6 +114,37 @@ def test_names_are_never_code(tmp_path: Path) -> None:
         "cherrystudio",
         "data",
     }
+
+
+def unpacked(page: str) -> list[str]:
+    """The parts of a large page that its script puts in."""
+    found = re.search(r'id="packed">([^<]*)<', page)
+    assert found
+    parts: list[str] = json.loads(zlib.decompress(base64.b64decode(found[1])))
+    return parts
+
+
+def test_names_are_never_code_in_what_is_packed_either(tmp_path: Path) -> None:
+    base = "./" + HOSTILE.replace("'", "''") + ".gguf"
+    text = write_page(tmp_path / "page.html", large_fleet(20).replace("deepseek-r1:7b", base)).read_text()
+
+    parts = [Read(part) for part in unpacked(text)]
+
+    assert len(parts) == 20
+    assert all(HOSTILE in "".join(part.texts) for part in parts)
+    assert not any("script" in part.tags or part.handlers for part in parts)
+    assert Read(text).tags.count("script") == 2  # its own, and the data
+
+
+def test_what_is_packed_has_the_figures_of_the_plan(tmp_path: Path) -> None:
+    hosts = fleet_of(large_fleet(20)).hosts
+    parts = unpacked(write_page(tmp_path / "page.html", large_fleet(20)).read_text())
+
+    for host, part in zip(hosts, parts, strict=True):
+        (planned,) = plan_document([planned_host(host, Lock())])["hosts"].values()
+        estimates = [placement["estimate"] for placement in planned["placements"]]
+        weights = [device["weights"] for estimate in estimates for device in estimate["devices"]]
+        assert [int(size) for size in re.findall(r'data-term="weights" data-bytes="(\d+)"', part)] == weights
 
 
 def test_the_page_loads_nothing(tmp_path: Path) -> None:

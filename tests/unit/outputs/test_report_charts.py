@@ -9,9 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ollama_fleet.artifacts.lock import Lock
-from ollama_fleet.checks.trial_steps import Tuned
+from ollama_fleet.checks.trial_steps import Step, Tuned
 from ollama_fleet.deploys.keeping import runs_of_bench, runs_of_tune
 from ollama_fleet.outputs.benching import bench_document
 from ollama_fleet.outputs.report.charts import BOTTOM, LEFT, RIGHT, TOP, bench_chart, runs_of_host, tune_chart
@@ -142,3 +144,29 @@ def test_nothing_that_held_is_no_reason_to_fail() -> None:
     assert chart is not None
     assert chart.lines == ()
     assert chart.rows[0][-1] == "out of memory while loading"
+
+
+RATE = st.none() | st.floats(1e-3, 1e6, allow_nan=False)
+STEP = st.builds(
+    Step,
+    st.integers(0, 200),
+    st.integers(1, 1 << 20),
+    st.booleans(),
+    st.text(),
+    st.none(),
+    RATE,
+    RATE,
+    RATE,
+    st.just(1.0),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(STEP, min_size=1, max_size=12))
+def test_whatever_was_measured_lies_in_the_field(steps: list[Step]) -> None:
+    chart = tune_chart([TUNE.model_copy(update={"steps": tuple(steps)})])
+    assert chart is not None
+    assert len(chart.rows) == len({(step.num_gpu, step.num_ctx) for step in steps})
+    for point in (point for line in chart.lines for point in line.points):
+        assert LEFT <= point.x <= RIGHT
+        assert TOP <= point.y <= BOTTOM
