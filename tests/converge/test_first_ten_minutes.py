@@ -6,11 +6,14 @@ Only what cannot be here is put in another's place: the host's address and login
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import pty
 import re
+import struct
 import subprocess
+import termios
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,6 +60,7 @@ def on_the_lab(fleet: Document, host: Host, lab: Lab, release: Release, base: st
 def at_a_terminal(script: Path, cwd: Path, environment: Mapping[str, str]) -> tuple[int, str]:
     """Run a script on a terminal, pressing enter where pyinfra asks for it; returns what stood there."""
     ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 120, 0, 0))
     process = subprocess.Popen(
         ["bash", "-e", script], cwd=cwd, env=environment, stdin=its, stdout=its, stderr=its, close_fds=True
     )
