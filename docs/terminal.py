@@ -8,16 +8,23 @@ hand: what a long run says in the middle is left out, and the place is marked.
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import pty
 import re
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import textwrap
+from collections.abc import Mapping
 from io import StringIO
+from itertools import groupby
 from pathlib import Path
 
+import pyte
 from rich.console import Console
 from rich.text import Text
 
@@ -25,6 +32,12 @@ ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "docs/terminal.svg"
 WIDTH = 96
 """Columns."""
+HEIGHT, LONGEST = 40, 400
+"""Rows of the window, and of what a command writes."""
+LEFT_OUT = Text("    ⋮", "dim")
+LAYERS = 32
+PACES = {"gpu-01": 500_000, "gpu-02": 350_000}
+"""Bytes per second at which the hosts pull, so that there is something to be seen of it."""
 VERSION = "0.24.0"
 APPLY = "pyinfra -y inventory/hosts.py deploy.py"
 ENVIRONMENT_FILE = "/etc/ollama-fleet/environment"
@@ -44,18 +57,28 @@ class Session:
         self.console = Console(record=True, width=WIDTH, file=StringIO(), force_terminal=True)
 
     def run(
-        self, command: str, *, since: str | None = None, until: str | None = None, expect: int = 0
+        self,
+        command: str,
+        *,
+        since: str | None = None,
+        until: str | None = None,
+        meanwhile: bool = False,
+        expect: int = 0,
     ) -> None:
         """Run a command and keep its output, or the lines from one with `since` to the one before `until`.
+
+        `meanwhile` keeps also what was shown while models were pulled.
 
         Raises:
             SystemExit: the exit code is not the expected one, or the lines are not there.
         """
-        code, lines = _on_terminal(command, self.directory)
+        code, lines, pulling = _on_terminal(command, self.directory)
         if code != expect:
             raise SystemExit(f"{command}: exit code {code}\n" + "\n".join(line.plain for line in lines))
         self._prompt("$", command)
-        for line in _part(lines, since, until):
+        if meanwhile and not pulling:
+            raise SystemExit(f"{command}: nothing was seen of the pulls")
+        for line in [*([LEFT_OUT, *pulling] if meanwhile else []), *_part(lines, since, until)]:
             self.console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
         self.console.print()
 
@@ -73,9 +96,13 @@ class Session:
         return re.sub(r"@font-face \{.*?\}\s*|<!--.*?-->\s*", "", drawn, flags=re.DOTALL)
 
 
-def _on_terminal(command: str, directory: Path) -> tuple[int, list[Text]]:
-    """Run a command of this environment on a terminal of its own; returns its exit code and its lines."""
+def _on_terminal(command: str, directory: Path) -> tuple[int, list[Text], list[Text]]:
+    """Run a command of this environment on a terminal of its own.
+
+    Returns its exit code, the lines that stay, and those that stood there for a moment while two hosts were pulling.
+    """
     own_end, its_end = pty.openpty()
+    fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", HEIGHT, WIDTH, 0, 0))
     words = command.split()
     process = subprocess.Popen(  # noqa: S603 - the commands stand below
         [str(Path(sys.executable).parent / words[0]), *words[1:]],
@@ -83,22 +110,42 @@ def _on_terminal(command: str, directory: Path) -> tuple[int, list[Text]]:
         stdin=subprocess.DEVNULL,
         stdout=its_end,
         stderr=its_end,
-        env={**os.environ, "COLUMNS": str(WIDTH), "TERM": "xterm-256color"},
+        env={**os.environ, "TERM": "xterm-256color"},
     )
     os.close(its_end)
-    received = b""
+    screen = pyte.Screen(WIDTH, LONGEST)
+    stream = pyte.ByteStream(screen)
+    moments: list[list[Text]] = []
     while True:
         try:
-            received += os.read(own_end, 65536)
+            stream.feed(os.read(own_end, 65536))
         except OSError:  # the other end is closed
             break
+        bars = [
+            row for row, text in enumerate(screen.display) if "━" in text and "╌" in text and "left" in text
+        ]
+        if len(bars) > 1:
+            moments.append(_lines(screen)[bars[0] - 1 : bars[-1] + 1])
     os.close(own_end)
-    return process.wait(), [_line(line) for line in received.decode().replace("\r\n", "\n").split("\n")]
+    return process.wait(), _lines(screen), moments[len(moments) // 2] if moments else []
 
 
-def _line(raw: str) -> Text:
-    """A line as it stays: what a progress bar has overwritten or erased is gone."""
-    return Text.from_ansi(re.split(r"\r|\x1b\[K", raw)[-1])
+def _lines(screen: pyte.Screen) -> list[Text]:
+    """What stands there: whatever was overwritten or erased, such as the bars of an apply, is gone."""
+    return [_line(screen.buffer[row], text) for row, text in enumerate(screen.display)]
+
+
+def _line(cells: Mapping[int, pyte.screens.Char], text: str) -> Text:
+    """A line without the spaces at its end, one span for cells of the same look."""
+    styled = ((cells[column].data, _style(cells[column])) for column in range(len(text.rstrip())))
+    spans = groupby(styled, key=lambda cell: cell[1])
+    return Text.assemble(*(("".join(data for data, _ in same), style) for style, same in spans))
+
+
+def _style(cell: pyte.screens.Char) -> str:
+    colour = {"brown": "yellow", "default": ""}.get(cell.fg, cell.fg)
+    colour = f"#{colour}" if re.fullmatch("[0-9a-f]{6}", colour) else colour
+    return f"{'bold ' if cell.bold else ''}{colour}".strip()
 
 
 def _part(lines: list[Text], since: str | None, until: str | None) -> list[Text]:
@@ -113,8 +160,7 @@ def _part(lines: list[Text], since: str | None, until: str | None) -> list[Text]
     shown = lines[first:last]
     while shown and not shown[-1].plain.strip():
         shown.pop()
-    left_out = Text("    ⋮", "dim")
-    return [*([left_out] if first else []), *shown]
+    return [*([LEFT_OUT] if first else []), *shown]
 
 
 def main() -> None:
@@ -130,13 +176,13 @@ def main() -> None:
         (directory / "fleet.yaml").write_text(fleet)
         session.run("ollama-fleet validate")
         session.run("ollama-fleet lock")
-        session.run(APPLY, since="ollama-fleet | Proof", until="--> Results")
-        session.run(APPLY, since="--> Results", until="Disconnecting")
+        session.run(APPLY, meanwhile=True, since="--> Summary", until="log:")
+        session.run(APPLY, since="--> Summary", until="log:")
         edit = f"sed -i s/24h/5m/ {ENVIRONMENT_FILE}"
         lab.all_hosts[0].run(edit)
         session.by_hand("gpu-01", edit)
         session.run("ollama-fleet drift", expect=2)
-        session.run(APPLY, since="ollama-fleet | Proof", until="--> Results")
+        session.run(APPLY, since="--> Summary", until="log:")
         session.run("ollama-fleet drift")
         TARGET.write_text(session.svg(), encoding="utf-8")
 
@@ -145,8 +191,10 @@ def _fleet(lab: Lab, directory: Path) -> str:
     """Boot the hosts, publish a model and a release; returns the fleet file."""
     one, two = lab.hosts({"gpu-01": {"firewall": "ufw"}, "gpu-02": {"firewall": "nftables"}})
     lab.registry.push_gguf(
-        "library/tiny", tiny_gguf(directory / "tiny.gguf"), parameters={"temperature": 0.7}
+        "library/tiny", tiny_gguf(directory / "tiny.gguf", layers=LAYERS), parameters={"temperature": 0.7}
     )
+    for host, pace in zip((one, two), PACES.values(), strict=True):
+        host.write("/etc/ollama-sim.json", json.dumps({"pull": {"bytes_per_second": pace}}))
     for architecture in ("amd64", "arm64"):
         archive = build_release(VERSION, architecture, "tar.zst", directory / "releases")
         lab.registry.publish(archive, f"{VERSION}/{archive.name}")
