@@ -6,7 +6,7 @@ that matter leave the host.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from shlex import quote
 
 from paramiko.ssh_exception import SSHException
@@ -62,7 +62,7 @@ def observe(at: Host, layout: Layout, state: HostState, since: str | None = None
     Args:
         at: connected.
         layout: with the home directory filled in.
-        state: tells who keeps the server running.
+        state: tells who keeps the server running; for one of several servers as that one sees the host.
         since: the `mark` of an earlier look; None for all since the service's start.
 
     Raises:
@@ -83,7 +83,11 @@ def observe(at: Host, layout: Layout, state: HostState, since: str | None = None
         raise StepFailed(f"the log could not be read: {str(error) or type(error).__name__}") from error
     if not done:
         raise StepFailed("the log could not be read: the command failed")
-    return _parse(at, output.stdout_lines)
+    seen = _parse(at, output.stdout_lines)
+    if layout.instance:
+        mine = {device.uuid for device in state.devices}
+        return replace(seen, devices=tuple(device for device in seen.devices if device.uuid in mine))
+    return seen
 
 
 def _observe_windows(at: Host, layout: Layout, since: str | None) -> Observation:
@@ -128,8 +132,8 @@ def _journal(layout: Layout, since: str | None) -> str:
     system = layout.scope == "system"
     # Not `--user`, which looks into the account's own journal alone; many hosts keep but one for all.
     unit = "--unit" if system else "--user-unit"
-    read = f"timeout 30 journalctl --quiet --no-pager --output=cat {unit}=ollama.service"
-    show = f"systemctl {'' if system else '--user '}show --value ollama.service"
+    read = f"timeout 30 journalctl --quiet --no-pager --output=cat {unit}={quote(layout.service)}"
+    show = f"systemctl {'' if system else '--user '}show --value {quote(layout.service)}"
     if since:
         which = f"--after-cursor={quote(since)}"
     elif system:

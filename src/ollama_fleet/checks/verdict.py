@@ -34,11 +34,13 @@ class PlacementVerdict:
     seen: Evidence
     failures: tuple[Failure, ...]
     remarks: tuple[str, ...]
+    instance: str = ""
+    """Which of several servers has it."""
 
     @property
     def name(self) -> str:
-        """The model's name."""
-        return self.seen.name
+        """The model's name, and which of several servers it is on."""
+        return f"{self.seen.name} on {self.instance}" if self.instance else self.seen.name
 
     @property
     def memory(self) -> tuple[MemoryRow, ...]:

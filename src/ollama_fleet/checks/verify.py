@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 from pyinfra.api.host import Host
 
@@ -13,7 +14,7 @@ from ollama_fleet.api.through import server_of
 from ollama_fleet.checks import outside
 from ollama_fleet.checks.engine_log import ServerStart, parse_start
 from ollama_fleet.checks.evidence import Failure
-from ollama_fleet.checks.exposure import exposures
+from ollama_fleet.checks.exposure import Exposure, exposures
 from ollama_fleet.checks.observation import Observation, observe
 from ollama_fleet.checks.placement import misplaced
 from ollama_fleet.checks.residents import as_before
@@ -53,56 +54,116 @@ def verify(
         timeout: seconds without any word from the server, a load included.
     """
     found = list(_state_failures(plan, state))
-    placements: list[PlacementVerdict] = []
-    remarks: list[str] = []
-    version = ""
-    try:
-        with server_of(at, plan.address, plan.port, timeout=min(timeout, ANSWER_TIMEOUT)) as server:
-            version = wait_until_ready(at, server, plan.layout.scope) if just_changed else server.version()
-            found += _server_failures(server, plan, state, version, just_loaded(at))
-            if depth != "quick":
-                seen = observe(at, plan.layout, state)
-                start = parse_start(seen.log or ())
-                found += [Failure("environment", text) for text in _environment(plan, state, start)]
-                remarks += _remarks(seen, start, plan.layout.scope)
-                problems: list[str] = []
-                names = [model.name for model in plan.models]
-                with (
-                    tethered(at, server, plan, state, names, problems),
-                    as_before(server, seen.now, problems, timeout) as residents,
-                ):
-                    trial = Trial(at, server, plan, state, residents, start, timeout)
-                    placements += _tried(trial, anew=depth == "full", only=only)
-                found += [Failure("put-back", text) for text in problems]
-            found += _misplaced(server, plan, {one.name for one in placements})
-    except Unreachable as error:
-        hangs = "the API hangs: " if NO_ANSWER in str(error) else ""
-        found.append(Failure("api", f"{hangs}{error}"))
-    except (ApiError, StepFailed) as error:
-        found.append(Failure("api", str(error)))
-    port = outside.look(at, plan, state, closed_too=closed_too)
-    if port.problem:
-        found.append(Failure("port", port.problem))
+    parts: list[_Part] = []
+    for instance in plan.instances:
+        part = _Part(plan.of(instance), instance.sees(state), depth, only, just_changed, closed_too, timeout)
+        part.look(at)
+        parts.append(part)
     return HostVerdict(
         host=plan.host,
         depth=depth,
-        summary=_summary(plan, version),
-        failures=tuple(found),
-        placements=tuple(placements),
-        outside=(port.told,),
-        remarks=tuple(remarks),
-        exposed=tuple(
-            exposures(
-                state,
-                plan.layout,
-                address=plan.address,
-                port=plan.port,
-                sources=plan.firewall.sources if plan.firewall else (),
-                environment=plan.service.environment,
-                release=plan.release.version,
-            )
+        summary="; ".join(part.summary for part in parts),
+        failures=(*found, *(failure for part in parts for failure in part.told(part.failures))),
+        placements=tuple(
+            replace(one, instance=part.name, failures=part.told(one.failures))
+            for part in parts
+            for one in part.placements
         ),
+        outside=tuple(part.prefixed(part.outside) for part in parts),
+        remarks=tuple(part.prefixed(remark) for part in parts for remark in part.remarks),
+        exposed=tuple(dict.fromkeys(one for part in parts for one in part.exposed())),
     )
+
+
+@dataclass
+class _Part:
+    """One server of the host: what is to be looked at, and what was found."""
+
+    plan: HostPlan
+    """Of the host as if there were no other server."""
+    state: HostState
+    """As this server sees it."""
+    depth: Depth
+    only: Collection[str] | None
+    just_changed: bool
+    closed_too: bool
+    timeout: float
+    failures: list[Failure] = field(default_factory=list)
+    placements: list[PlacementVerdict] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    outside: str = ""
+    version: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of the instance; empty where the host has but one server."""
+        return self.plan.layout.instance
+
+    @property
+    def summary(self) -> str:
+        """One line about a server that is right."""
+        return self.prefixed(_summary(self.plan, self.version))
+
+    def prefixed(self, text: str) -> str:
+        """A line that says which of several servers it is about."""
+        return f"{self.name}: {text}" if self.name else text
+
+    def told(self, failures: Iterable[Failure]) -> tuple[Failure, ...]:
+        """Failures that say which of several servers they are of."""
+        return tuple(replace(one, text=self.prefixed(one.text)) for one in failures)
+
+    def look(self, at: Host) -> None:
+        """Look at the server, try its models, and try its port from here."""
+        plan = self.plan
+        try:
+            with server_of(at, plan.address, plan.port, timeout=min(self.timeout, ANSWER_TIMEOUT)) as server:
+                self._served(at, server)
+        except Unreachable as error:
+            hangs = "the API hangs: " if NO_ANSWER in str(error) else ""
+            self.failures.append(Failure("api", f"{hangs}{error}"))
+        except (ApiError, StepFailed) as error:
+            self.failures.append(Failure("api", str(error)))
+        port = outside.look(at, plan, self.state, closed_too=self.closed_too)
+        self.outside = port.told
+        if port.problem:
+            self.failures.append(Failure("port", port.problem))
+
+    def _served(self, at: Host, server: Ollama) -> None:
+        plan, state = self.plan, self.state
+        layout = plan.layout
+        if self.just_changed:
+            self.version = wait_until_ready(at, server, layout.scope, unit=layout.service)
+        else:
+            self.version = server.version()
+        self.failures += _server_failures(server, plan, state, self.version, just_loaded(at))
+        if self.depth != "quick":
+            seen = observe(at, layout, state)
+            start = parse_start(seen.log or ())
+            self.failures += [Failure("environment", text) for text in _environment(plan, state, start)]
+            self.remarks += _remarks(seen, start, layout.scope)
+            problems: list[str] = []
+            names = [model.name for model in plan.models]
+            with (
+                tethered(at, server, plan, state, names, problems),
+                as_before(server, seen.now, problems, self.timeout) as residents,
+            ):
+                trial = Trial(at, server, plan, state, residents, start, self.timeout)
+                self.placements += _tried(trial, anew=self.depth == "full", only=self.only)
+            self.failures += [Failure("put-back", text) for text in problems]
+        self.failures += _misplaced(server, plan, {one.seen.name for one in self.placements})
+
+    def exposed(self) -> list[Exposure]:
+        """What lets more people in than need be."""
+        plan = self.plan
+        return exposures(
+            self.state,
+            plan.layout,
+            address=plan.address,
+            port=plan.port,
+            sources=plan.firewall.sources if plan.firewall else (),
+            environment=plan.service.environment,
+            release=plan.release.version,
+        )
 
 
 def _tried(trial: Trial, *, anew: bool, only: Collection[str] | None) -> Iterator[PlacementVerdict]:

@@ -115,6 +115,8 @@ def _conclude(
         listen=(plan.address, plan.port),
         scope=spec.place,
         models_dir=spec.models_dir,
+        unit=plan.service.layout.service,
+        beside=[(one.address, one.port) for one in plan.instances[1:]],
     )
     ollama.outcome(name="Outcome", pending=pending)
 

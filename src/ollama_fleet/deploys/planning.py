@@ -9,8 +9,8 @@ from ollama_fleet.api.listed import by_name
 from ollama_fleet.api.through import server_of
 from ollama_fleet.deploys.secrets import secrets_of
 from ollama_fleet.deploys.source import Source
-from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.host_plan import HostPlan, plan_host
+from ollama_fleet.planner.instance import Instance
 from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.state import HostState
 from ollama_fleet.probe.fact import probe, remember
@@ -29,23 +29,25 @@ def plan_connected(host: Host, source: Source, spec: HostSpec) -> tuple[HostPlan
     """
     request = ProbeRequest(Layout.of(spec.place, spec.models_dir))
     state, layout = probe(host, request)
-    if spec.instances is not None:
-        raise PlanError("several instances are planned, and not applied yet")
     secrets = secrets_of(spec, source.fleet.folder)
     plan = plan_host(spec, source.lock, source.insecure, source.templates, secrets, state, layout)
-    if (
-        state.loaded is None
-        and state.service.active == "active"
-        and any(item.for_good for item in plan.loaded)
-    ):
-        state = remember(host, request, _loaded(host, plan))
+    asked = [
+        instance
+        for instance in plan.instances
+        if instance.sees(state).loaded is None
+        and instance.sees(state).service.active == "active"
+        and any(item.for_good for item in instance.loaded)
+    ]
+    if asked:
+        loaded = {instance.name: _loaded(host, instance) for instance in asked}
+        state = remember(host, request, loaded)
     return plan, state
 
 
-def _loaded(host: Host, plan: HostPlan) -> tuple[str, ...] | None:
-    """Ask the server what is in memory; one that does not answer is the service's problem, told elsewhere."""
+def _loaded(host: Host, instance: Instance) -> tuple[str, ...] | None:
+    """Ask a server what is in memory; one that does not answer is the service's problem, told elsewhere."""
     try:
-        with server_of(host, plan.address, plan.port) as server:
+        with server_of(host, instance.address, instance.port) as server:
             return tuple(name.short for name in by_name(server.loaded()))
     except ApiError:
         return None

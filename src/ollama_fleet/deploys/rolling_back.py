@@ -103,6 +103,4 @@ def _check(plan: HostPlan, state: HostState) -> None:
 
 
 def _serves(at: Host, back: Earlier, plan: HostPlan) -> None:
-    with back.server(at) as server:
-        back.check(at, server, plan.layout)
-        back.load(server, plan.loaded)
+    back.serve(at, plan.layout, plan.loaded)

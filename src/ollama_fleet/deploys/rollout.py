@@ -19,6 +19,7 @@ from ollama_fleet.operations.guard import Guard, watched
 from ollama_fleet.operations.readiness import wait_until_ready
 from ollama_fleet.operations.turns import Turns, turns_of
 from ollama_fleet.planner.host_plan import HostPlan
+from ollama_fleet.planner.instance import Instance
 from ollama_fleet.planner.placement import Placement
 from ollama_fleet.planner.state import HostState
 from ollama_fleet.spec.hosts import HostSpec
@@ -45,7 +46,7 @@ def rollout(
         host.noop("the server and its models are as wanted")
         return
     mark_changed(host)
-    commands.append(_gate(plan, touched(plan, state)))
+    commands += [_gate(plan, one, _touched(plan, one, state)) for one in plan.instances]
     asked = source.fleet.rollout
     order = [other.name for other in source.fleet.hosts]
     turns = turns_of(host.state, order, asked.batch, asked.max_failures)
@@ -58,54 +59,65 @@ def rollout(
 
 
 def _commands(source: Source, spec: HostSpec, plan: HostPlan, state: HostState) -> Iterator[PyinfraCommand]:
-    scope, models_dir, listen = spec.place, spec.models_dir, (plan.address, plan.port)
+    scope, models_dir = spec.place, spec.models_dir
     yield from server_of_windows(spec, plan) if spec.os == "windows" else _server(spec, plan)
     yield from ollama.models._inner(
         bases=plan.bases,
         created=plan.models,
         folder=str(source.fleet.folder),
-        listen=listen,
+        listen=(plan.address, plan.port),
         scope=scope,
         models_dir=models_dir,
+        unit=plan.service.layout.service,
     )
-    yield from ollama.load._inner(
-        wanted=plan.loaded,
-        changed=_to_load(plan, state),
-        listen=listen,
-        scope=scope,
-        models_dir=models_dir,
-    )
+    for instance in plan.instances:
+        yield from ollama.load._inner(
+            wanted=instance.loaded,
+            changed=_to_load(plan, instance, state),
+            listen=(instance.address, instance.port),
+            scope=scope,
+            models_dir=models_dir,
+            unit=instance.layout.service,
+        )
 
 
 def _server(spec: HostSpec, plan: HostPlan) -> Iterator[PyinfraCommand]:
-    """Commands up to the running server: unit and environment, release, service."""
+    """Commands up to the running server, or servers: units and environments, release, service."""
     scope, models_dir = spec.place, spec.models_dir
     yield from ollama.files._inner(wanted=plan.files, lines=plan.lines, scope=scope, models_dir=models_dir)
     yield from ollama.use._inner(
         version=plan.release.version, archives=plan.release.archives, scope=scope, models_dir=models_dir
     )
-    yield from ollama.service._inner(
-        environment=plan.service.environment,
-        secrets=plan.service.secrets,
-        restart_because=plan.service.restart_because,
-        scope=scope,
-        models_dir=models_dir,
-    )
+    if plan.several or plan.gone:
+        named = [instance.service for instance in plan.instances if instance.name]
+        yield from ollama.instances._inner(wanted=named, gone=plan.gone, models_dir=models_dir)
+    if not plan.several:
+        yield from ollama.service._inner(
+            environment=plan.service.environment,
+            secrets=plan.service.secrets,
+            restart_because=plan.service.restart_because,
+            scope=scope,
+            models_dir=models_dir,
+        )
 
 
-def _to_load(plan: HostPlan, state: HostState) -> tuple[str, ...]:
-    """Names of the models to preload that this run makes leave memory."""
-    changing = {placement.created.model for placement in touched(plan, state)}
-    return tuple(item.name for item in plan.loaded if item.model in changing)
+def _to_load(plan: HostPlan, instance: Instance, state: HostState) -> tuple[str, ...]:
+    """Names of the models to preload that this run makes leave the memory of a server."""
+    changing = {placement.created.model for placement in _touched(plan, instance, state)}
+    return tuple(item.name for item in instance.loaded if item.model in changing)
 
 
 def touched(plan: HostPlan, state: HostState) -> tuple[Placement, ...]:
-    """Placements that this run changes: after a restart all of them."""
-    if plan.service.needs_restart(state) or plan.unproven.differences(state):
-        return plan.placements
+    """Placements that this run changes: after a restart all of the server's."""
+    return tuple(placement for instance in plan.instances for placement in _touched(plan, instance, state))
+
+
+def _touched(plan: HostPlan, instance: Instance, state: HostState) -> tuple[Placement, ...]:
+    if instance.service.needs_restart(state) or plan.unproven.differences(state):
+        return instance.placements
     return tuple(
         placement
-        for placement in plan.placements
+        for placement in instance.placements
         if placement.created.differences(state) or placement.base.differences(state)
     )
 
@@ -113,7 +125,8 @@ def touched(plan: HostPlan, state: HostState) -> tuple[Placement, ...]:
 def _has_something_to_lose(plan: HostPlan, state: HostState) -> bool:
     if state.windows is not None and not can_come_back(plan, state):
         return False
-    return state.service.active == "active" or bool(plan.unproven.differences(state))
+    serving = (state.service, *state.instances.values())
+    return any(one.active == "active" for one in serving) or bool(plan.unproven.differences(state))
 
 
 def _guard(spec: HostSpec, plan: HostPlan, turns: Turns) -> Guard:
@@ -126,11 +139,11 @@ def _guard(spec: HostSpec, plan: HostPlan, turns: Turns) -> Guard:
     )
 
 
-def _gate(plan: HostPlan, placements: tuple[Placement, ...]) -> FunctionCommand:
+def _gate(plan: HostPlan, instance: Instance, placements: tuple[Placement, ...]) -> FunctionCommand:
     def passes(at: Host) -> None:
-        with server_of(at, plan.address, plan.port) as server:
-            wait_until_ready(at, server, plan.layout.scope)
-            if (reason := gate(server, plan, placements)) is not None:
-                raise StepFailed(reason)
+        with server_of(at, instance.address, instance.port) as server:
+            wait_until_ready(at, server, plan.layout.scope, unit=instance.layout.service)
+            if (reason := gate(server, plan.of(instance), placements)) is not None:
+                raise StepFailed(f"{instance.name}: {reason}" if instance.name else reason)
 
     return step(passes, "gate", "trying each model")

@@ -34,7 +34,7 @@ def mark_changed(host: Host) -> None:
 
 def mark_loaded(host: Host, models: Sequence[str]) -> None:
     """Remember which models this run loads."""
-    host.connector_data[_LOADED] = tuple(models)
+    host.connector_data[_LOADED] = (*just_loaded(host), *models)
 
 
 def just_loaded(host: Host) -> tuple[str, ...]:

@@ -55,9 +55,7 @@ class Guard:
             was = return_to(at, self.layout, self.manager, created=self.created)
             if was is None:
                 return
-            with was.server(at) as server:
-                was.check(at, server, self.layout)
-                unloaded = was.load(server, self.loaded)
+            unloaded = was.serve(at, self.layout, self.loaded)
         except (StepFailed, ApiError, OSError, SSHException, EOFError) as error:
             reason = str(error) or type(error).__name__
             logger.error(f"{at.print_prefix}could not go back to what was before: {reason}")
@@ -72,32 +70,40 @@ class Earlier:
 
     release: str
     """The version; empty where somebody else installed it."""
-    address: str
-    port: int
+    servers: tuple[tuple[str, str, int], ...]
+    """Name of the instance, empty for the only server, and where it listens."""
 
     def __str__(self) -> str:
         return f"release {self.release}" if self.release else "the release before"
 
-    def server(self, at: Host) -> Ollama:
-        """A client for its server."""
-        return server_of(at, self.address, self.port)
+    def serve(self, at: Host, layout: Layout, wanted: Sequence[WantedLoaded]) -> str:
+        """Wait until its servers serve, and load what should be in memory; why that failed, or nothing.
 
-    def check(self, at: Host, server: Ollama, layout: Layout) -> None:
-        """Wait until it serves. Raises StepFailed."""
-        version = wait_until_ready(at, server, layout.scope)
-        if self.release and version != self.release:
-            raise StepFailed(f"the server says version {version}, before it was {self.release}")
+        Raises:
+            StepFailed: a server does not serve, or not what it served.
+        """
+        troubles = []
+        for name, address, port in self.servers:
+            own = layout.for_instance(name) if name else layout
+            with server_of(at, address, port) as server:
+                version = wait_until_ready(at, server, layout.scope, unit=own.service)
+                if self.release and version != self.release:
+                    raise StepFailed(f"the server says version {version}, before it was {self.release}")
+                # Whoever goes back between one server and several has other instances than those of the plan.
+                mine = [item for item in wanted if item.instance == name or len(self.servers) == 1]
+                troubles.append(_load(server, mine))
+        return next((trouble for trouble in troubles if trouble), "")
 
-    def load(self, server: Ollama, wanted: Sequence[WantedLoaded]) -> str:
-        """Load what is there of the models that should be in memory; why that failed, or nothing."""
-        try:
-            there = {model.name for model in server.tags()}
-            for item in wanted:
-                if item.name in there:
-                    server.load(item.model.short, item.keep_alive_value)
-        except ApiError as error:
-            return f"its models are not in memory: {error}"
-        return ""
+
+def _load(server: Ollama, wanted: Sequence[WantedLoaded]) -> str:
+    try:
+        there = {model.name for model in server.tags()}
+        for item in wanted:
+            if item.model.short in there:
+                server.load(item.model.short, item.keep_alive_value)
+    except ApiError as error:
+        return f"its models are not in memory: {error}"
+    return ""
 
 
 def return_to(
@@ -115,14 +121,21 @@ def return_to(
     """
     expect_another_process(at)
     lines = snapshot.put_back(layout, manager, created=created, snapshot=directory)
-    said = dict(line.partition(" ")[::2] for line in run_script(at, layout, lines))
+    told = run_script(at, layout, lines)
+    said = dict(line.partition(" ")[::2] for line in told)
     if "nothing" in said:
         return None
+    named = [line.split() for line in told if line.startswith("instance ")]
+    servers = [(words[1], *_listen(words[2])) for words in named if len(words) == 3]
+    return Earlier(said.get("release", ""), tuple(servers) or (("", *_listen(said.get("listen", ""))),))
+
+
+def _listen(text: str) -> tuple[str, int]:
     try:
-        listen = parse_listen(said.get("listen", ""))
+        listen = parse_listen(text)
     except Wrong:
         listen = DEFAULT_LISTEN
-    return Earlier(said.get("release", ""), str(listen.host), listen.port)
+    return str(listen.host), listen.port
 
 
 def run_script(at: Host, layout: Layout, lines: Sequence[str]) -> list[str]:

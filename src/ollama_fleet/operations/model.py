@@ -21,7 +21,7 @@ from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.operations.context import StepFailed, look, mark_changed, mark_loaded, step
 from ollama_fleet.operations.observer import observer_of
 from ollama_fleet.operations.pull import pull_locked
-from ollama_fleet.operations.readiness import LOST, wait_until_ready
+from ollama_fleet.operations.readiness import LOST, ONLY, wait_until_ready
 from ollama_fleet.operations.shell import script
 from ollama_fleet.operations.windows import running
 from ollama_fleet.planner.items.model import WantedBase, WantedImport, WantedLoaded, WantedModel
@@ -39,6 +39,7 @@ def models(
     listen: Listen = ("127.0.0.1", 11434),
     scope: Scope = "system",
     models_dir: str | None = None,
+    unit: str = ONLY,
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Pull what is missing and create what is missing or different, each from its pristine base.
 
@@ -49,6 +50,7 @@ def models(
         listen: the server's address and port.
         scope: whose models directory is compared.
         models_dir: where models lie, if not in Ollama's default place.
+        unit: that of the server; of several on a host one does it all, so no two ever fetch the same.
     """
     state, layout = look(scope, models_dir)
     pulls = [base for base in bases if base.differences(state)]
@@ -63,9 +65,9 @@ def models(
     for base in pulls if host.state.is_executing else ():
         observer_of(host).expect(host, base.name, base.size)
     for base in pulls:
-        yield _bring(base, folder, layout.models, listen, scope)
+        yield _bring(base, folder, layout.models, listen, scope, unit)
     for wanted in creates:
-        yield step(_creator(wanted, listen, scope), f"create {wanted.name}", f"creating {wanted.name}")
+        yield step(_creator(wanted, listen, scope, unit), f"create {wanted.name}", f"creating {wanted.name}")
 
 
 @operation()
@@ -75,6 +77,7 @@ def load(
     listen: Listen = ("127.0.0.1", 11434),
     scope: Scope = "system",
     models_dir: str | None = None,
+    unit: str = ONLY,
 ) -> Generator[FunctionCommand, None, None]:
     """Load models into memory.
 
@@ -84,6 +87,7 @@ def load(
         listen: the server's address and port.
         scope: whose models directory is compared.
         models_dir: where models lie, if not in Ollama's default place.
+        unit: that of the server.
     """
     state, _ = look(scope, models_dir)
     missing = [item for item in wanted if item.name in changed or item.differences(state)]
@@ -93,7 +97,7 @@ def load(
     mark_changed(host)
     mark_loaded(host, [item.name for item in missing])
     for item in missing:
-        yield step(_loader(item, listen, scope), f"load {item.name}", f"loading {item.name}")
+        yield step(_loader(item, listen, scope, unit), f"load {item.name}", f"loading {item.name}")
 
 
 @operation()
@@ -155,10 +159,12 @@ def _removal(paths: Sequence[str], scope: Scope) -> StringCommand:
     return script(*(f"rm -f {quote(path)}" for path in paths))
 
 
-def _calling(listen: Listen, scope: Scope, act: Callable[[Ollama, Host], None]) -> Callable[[Host], None]:
+def _calling(
+    listen: Listen, scope: Scope, act: Callable[[Ollama, Host], None], unit: str = ONLY
+) -> Callable[[Host], None]:
     def run(at: Host) -> None:
         with server_of(at, *listen) as server:
-            wait_until_ready(at, server, scope)
+            wait_until_ready(at, server, scope, unit=unit)
             try:
                 act(server, at)
             except ApiError as error:
@@ -168,12 +174,12 @@ def _calling(listen: Listen, scope: Scope, act: Callable[[Ollama, Host], None]) 
 
 
 def _bring(
-    base: WantedBase | WantedImport, folder: str, models_dir: str, listen: Listen, scope: Scope
+    base: WantedBase | WantedImport, folder: str, models_dir: str, listen: Listen, scope: Scope, unit: str
 ) -> FunctionCommand:
     if isinstance(base, WantedImport):
         path = Path(folder) / Path(base.path).expanduser()
         return step(
-            _calling(listen, scope, lambda server, at: _import(server, at, base, path)),
+            _calling(listen, scope, lambda server, at: _import(server, at, base, path), unit),
             f"import {base.path}",
             f"importing {base.path}",
         )
@@ -182,7 +188,7 @@ def _bring(
         pull_locked(server, at, base, models_dir, _teller(at, base.name))
         observer_of(at).complete(at, base.name)
 
-    return step(_calling(listen, scope, pull), f"pull {base.name}", f"pulling {base.name}")
+    return step(_calling(listen, scope, pull, unit), f"pull {base.name}", f"pulling {base.name}")
 
 
 def _pull(server: Ollama, at: Host, name: str, insecure: bool) -> None:
@@ -214,14 +220,14 @@ def _watched(file: IO[bytes], at: Host, base: WantedImport) -> Iterator[bytes]:
         sent += len(chunk)
 
 
-def _creator(wanted: WantedModel, listen: Listen, scope: Scope) -> Callable[[Host], None]:
+def _creator(wanted: WantedModel, listen: Listen, scope: Scope, unit: str) -> Callable[[Host], None]:
     return _calling(
-        listen, scope, lambda server, at: server.create(wanted.request, told=_sayer(at, wanted.name))
+        listen, scope, lambda server, at: server.create(wanted.request, told=_sayer(at, wanted.name)), unit
     )
 
 
-def _loader(item: WantedLoaded, listen: Listen, scope: Scope) -> Callable[[Host], None]:
-    return _calling(listen, scope, lambda server, _: _load(server, item))
+def _loader(item: WantedLoaded, listen: Listen, scope: Scope, unit: str) -> Callable[[Host], None]:
+    return _calling(listen, scope, lambda server, _: _load(server, item), unit)
 
 
 def _load(server: Ollama, item: WantedLoaded) -> None:

@@ -3,6 +3,7 @@
 from ollama_fleet.operations.account import account
 from ollama_fleet.operations.directory import directories
 from ollama_fleet.operations.host_lock import host_lock
+from ollama_fleet.operations.instances import instances
 from ollama_fleet.operations.model import load, model, models
 from ollama_fleet.operations.prune import prune
 from ollama_fleet.operations.record import outcome, record
@@ -15,6 +16,7 @@ __all__ = [
     "directories",
     "files",
     "host_lock",
+    "instances",
     "load",
     "model",
     "models",

@@ -17,7 +17,7 @@ from ollama_fleet.api.listed import by_name
 from ollama_fleet.api.through import is_connected, server_of
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.operations.context import StepFailed, look, mark_changed, step
-from ollama_fleet.operations.readiness import LOST, wait_until_ready
+from ollama_fleet.operations.readiness import LOST, ONLY, wait_until_ready
 from ollama_fleet.operations.shell import script
 from ollama_fleet.operations.windows import running
 from ollama_fleet.planner.items.prune import Pruned, PrunedFile, PrunedModel, PrunedRelease, size_words
@@ -34,6 +34,8 @@ def prune(
     listen: tuple[str, int] = ("127.0.0.1", 11434),
     scope: Scope = "system",
     models_dir: str | None = None,
+    unit: str = ONLY,
+    beside: Sequence[tuple[str, int]] = (),
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Remove models, releases and files, and tell how many bytes that has freed.
 
@@ -44,6 +46,8 @@ def prune(
         listen: the server's address and port.
         scope: for the whole system, or inside the account's home.
         models_dir: where models lie, if not in Ollama's default place.
+        unit: that of the server.
+        beside: address and port of other servers of the host, which may have a model in memory that goes.
     """
     state, layout = look(scope, models_dir)
     there = [item for item in wanted if item.differences(state)]
@@ -53,7 +57,7 @@ def prune(
     mark_changed(host)
     models = [item for item in there if isinstance(item, PrunedModel)]
     if models:
-        yield step(_deleter(models, state, listen, scope), "prune")
+        yield step(_deleter(models, state, listen, scope, unit, beside), "prune")
     if scope == "windows":
         gone = [
             running.remove_release(layout, item.version) for item in there if isinstance(item, PrunedRelease)
@@ -65,27 +69,40 @@ def prune(
 
 
 def _deleter(
-    models: Sequence[PrunedModel], state: HostState, listen: tuple[str, int], scope: Scope
+    models: Sequence[PrunedModel],
+    state: HostState,
+    listen: tuple[str, int],
+    scope: Scope,
+    unit: str,
+    beside: Sequence[tuple[str, int]],
 ) -> Callable[[Host], None]:
     def run(at: Host) -> None:
-        with server_of(at, *listen) as server:
-            wait_until_ready(at, server, scope)
-            try:
+        try:
+            for other in beside:
+                with server_of(at, *other) as server:
+                    for item in models:
+                        _unload(server, item.model, models, state)
+            with server_of(at, *listen) as server:
+                wait_until_ready(at, server, scope, unit=unit)
                 for item in models:
                     _delete(server, item.model, models, state)
-            except ApiError as error:
-                raise StepFailed(str(error) if is_connected(at) else LOST) from error
+        except ApiError as error:
+            raise StepFailed(str(error) if is_connected(at) else LOST) from error
 
     return run
 
 
 def _delete(server: Ollama, model: ModelName, going: Sequence[PrunedModel], state: HostState) -> None:
     """Delete a model; its memory is given back first, unless that is the memory of a model that stays."""
-    if model in by_name(server.loaded()) and not _shares_weights(model, going, state):
-        server.load(model.short, 0)
+    _unload(server, model, going, state)
     server.delete(model.short)
     if model in by_name(server.tags()):
         raise StepFailed(f"{model.short} is still there after the server has deleted it")
+
+
+def _unload(server: Ollama, model: ModelName, going: Sequence[PrunedModel], state: HostState) -> None:
+    if model in by_name(server.loaded()) and not _shares_weights(model, going, state):
+        server.load(model.short, 0)
 
 
 def _shares_weights(model: ModelName, going: Sequence[PrunedModel], state: HostState) -> bool:

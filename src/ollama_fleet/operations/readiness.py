@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from shlex import quote
 
 from paramiko.ssh_exception import SSHException
 from pyinfra.api.command import StringCommand
@@ -21,11 +22,14 @@ BETWEEN_TRIES = 0.2
 """Seconds."""
 ENOUGH_RESTARTS = 1
 _SEEN = "ollama_fleet.listener"
-"""The port on which this run has seen the service's own process listen."""
+"""The ports on which this run has seen the service's own process listen."""
+ONLY = "ollama.service"
 LOST = "the connection to the host broke off; run again to go on from here"
 
 
-def wait_until_ready(at: Host, server: Ollama, scope: Scope, seconds: float = STARTING) -> str:
+def wait_until_ready(
+    at: Host, server: Ollama, scope: Scope, seconds: float = STARTING, *, unit: str = ONLY
+) -> str:
     """Return the version as soon as the service's own process answers.
 
     Raises:
@@ -36,7 +40,7 @@ def wait_until_ready(at: Host, server: Ollama, scope: Scope, seconds: float = ST
     while True:
         try:
             version = server.version()
-            _check_listener(at, server.port, scope)
+            _check_listener(at, server.port, scope, unit)
             return version
         except ApiError as error:
             now = time.monotonic()
@@ -44,7 +48,7 @@ def wait_until_ready(at: Host, server: Ollama, scope: Scope, seconds: float = ST
                 raise StepFailed(LOST) from error
             if now >= asked + ASK_EVERY:
                 asked = now
-                if reason := _why_down(at, scope):
+                if reason := _why_down(at, scope, unit):
                     raise StepFailed(reason) from error
             if now >= begin + seconds:
                 raise StepFailed(f"no answer within {seconds:.0f} s after the start: {error}") from error
@@ -56,13 +60,14 @@ def expect_another_process(at: Host) -> None:
     at.connector_data.pop(_SEEN, None)
 
 
-def _check_listener(at: Host, port: int, scope: Scope) -> None:
+def _check_listener(at: Host, port: int, scope: Scope, unit: str) -> None:
     """Make sure that it is the service's process that listens, and not another Ollama that happens to be there."""
-    if at.connector_data.get(_SEEN) == port:
+    seen: set[int] = at.connector_data.setdefault(_SEEN, set())
+    if port in seen:
         return
     try:
         told, output = at.run_shell_command(
-            StringCommand(running.listener(port) if scope == "windows" else _listener(port, scope)),
+            StringCommand(running.listener(port) if scope == "windows" else _listener(port, scope, unit)),
             _sudo=bool(at.data.get("_sudo")),
             _timeout=20,
         )
@@ -71,20 +76,18 @@ def _check_listener(at: Host, port: int, scope: Scope) -> None:
     answer = output.stdout_lines[-1].strip() if told and output.stdout_lines else ""
     if answer.startswith("other"):
         who = answer.removeprefix("other").strip() or "a process of another user"
-        raise StepFailed(
-            f"port {port} is held by {who}, not by ollama.service; stop that, or set another listen"
-        )
+        raise StepFailed(f"port {port} is held by {who}, not by {unit}; stop that, or set another listen")
     if answer == "ours":
-        at.connector_data[_SEEN] = port
+        seen.add(port)
 
 
-def _listener(port: int, scope: Scope) -> str:
+def _listener(port: int, scope: Scope, unit: str) -> str:
     """Shell that prints `ours`, or `other` with who it is; the kernel's tables name sockets in hexadecimal."""
     user = "--user " if scope == "user" else ""
     state = Layout.of(scope).state.replace("~", '"$HOME"')
     return f"""
 XDG_RUNTIME_DIR=${{XDG_RUNTIME_DIR:-/run/user/$(id -u)}}; export XDG_RUNTIME_DIR
-main=$(systemctl {user}show ollama.service -p MainPID --value 2>/dev/null)
+main=$(systemctl {user}show {quote(unit)} -p MainPID --value 2>/dev/null)
 [ "${{main:-0}}" -gt 0 ] || main=$(cat {state}/server.pid 2>/dev/null)
 sockets=$(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null |
   sed -nE 's/^ *[0-9]+: [0-9A-F]+:{port:04X} [0-9A-F:]+ 0A( +[^ ]+){{5}} +([0-9]+).*/\\2/p')
@@ -102,14 +105,14 @@ done
 echo other"""
 
 
-def _why_down(at: Host, scope: Scope) -> str | None:
+def _why_down(at: Host, scope: Scope, unit: str) -> str | None:
     """What systemd says of a service that it has given up, or starts again and again; None where it runs."""
     if scope == "windows":
         return _why_ended(at)
     user = "--user " if scope == "user" else ""
     command = (
-        f"systemctl {user}show ollama.service -p ActiveState -p SubState -p NRestarts -p ExecMainStatus; "
-        f"journalctl {user}--quiet --unit=ollama.service _COMM=ollama --lines=1 --output=cat 2>/dev/null | "
+        f"systemctl {user}show {quote(unit)} -p ActiveState -p SubState -p NRestarts -p ExecMainStatus; "
+        f"journalctl {user}--quiet --unit={quote(unit)} _COMM=ollama --lines=1 --output=cat 2>/dev/null | "
         "sed 's/^/said /'"
     )
     try:
@@ -126,7 +129,7 @@ def _why_down(at: Host, scope: Scope) -> str | None:
         return None
     last = next((line.removeprefix("said ").strip() for line in lines if line.startswith("said ")), "")
     said = f"; its last words: {last[:200]}" if last else ""
-    return f"ollama.service does not stay up, exit status {facts.get('ExecMainStatus', 'unknown')}{said}"
+    return f"{unit} does not stay up, exit status {facts.get('ExecMainStatus', 'unknown')}{said}"
 
 
 def _why_ended(at: Host) -> str | None:

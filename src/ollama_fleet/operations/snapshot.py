@@ -18,6 +18,7 @@ from ollama_fleet.planner.layout import Layout
 
 def paths(layout: Layout) -> tuple[str, ...]:
     """What decides how the server runs, in the order in which the copies are numbered; never change it."""
+    several = (layout.instance_unit, layout.instance_drop_in, layout.instance_note)
     return (
         layout.unit,
         layout.drop_in,
@@ -27,6 +28,7 @@ def paths(layout: Layout) -> tuple[str, ...]:
         layout.current,
         f"{layout.releases}/previous",
         layout.command,
+        *(several if layout.scope == "system" else ()),
     )
 
 
@@ -50,6 +52,7 @@ def take(layout: Layout, manager: Manager) -> list[str]:
         f'pid=$({_pid(layout, manager)}); echo "$pid" >"$new/pid"',
         'tr "\\0" "\\n" <"/proc/$pid/environ" 2>/dev/null | sed -n "s/^OLLAMA_HOST=//p" >"$new/listen" || true',
         f'readlink {quote(layout.current)} >"$new/release" || true',
+        *(_keep_instances(layout) if layout.scope == "system" else ()),
         f"if [ -d {models}/manifests ]; then",
         f"  ( umask 077; mkdir -p {aside}/blobs )",
         f"  cp -a {models}/manifests {aside}/manifests",
@@ -67,7 +70,8 @@ def put_back(
 ) -> list[str]:
     """Lines of sh that make the host as in the snapshot, and start the server where another one runs by now.
 
-    They print `nothing` where there is no snapshot, else `release VERSION` and `listen ADDRESS` as they were.
+    They print `nothing` where there is no snapshot, else `release VERSION` and `listen ADDRESS` as they were, and
+    `instance NAME ADDRESS` for each of several servers.
 
     Args:
         layout: of the host.
@@ -81,6 +85,7 @@ def put_back(
     lines = [
         *_session(manager),
         f"[ -d {source} ] || {{ echo nothing; exit 0; }}",
+        *(_stop_others(layout, source) if layout.scope == "system" else ()),
         f"number=0; for path in {_words(layout)}; do",
         f"  copy={source}/files/$number; number=$((number + 1))",
         '  if [ -e "$copy" ] || [ -L "$copy" ]; then',
@@ -90,9 +95,13 @@ def put_back(
     ]
     if snapshot is None:
         lines += _put_models_back(layout, created)
+    restarted = f'[ -z "$was" ] || [ "$was" = 0 ] || [ "$({_pid(layout, manager)})" != "$was" ]'
+    lines.append(f"was=$(cat {source}/pid 2>/dev/null || true)")
+    if layout.scope == "system":
+        lines += [*_put_instances_back(layout, source), f"elif {restarted}; then"]
+    else:
+        lines.append(f"if {restarted}; then")
     lines += [
-        f"was=$(cat {source}/pid 2>/dev/null || true)",
-        f'if [ -z "$was" ] || [ "$was" = 0 ] || [ "$({_pid(layout, manager)})" != "$was" ]; then',
         *restart_lines(manager, layout),
     ]
     if manager != "supervisor":
@@ -102,6 +111,7 @@ def put_back(
         "fi",
         f'echo "release $(cat {source}/release 2>/dev/null)"',
         f'echo "listen $(cat {source}/listen 2>/dev/null)"',
+        f"sed 's/^/instance /' {source}/listens 2>/dev/null || true",
     ]
     if snapshot is None:
         lines.append(f"rm -rf {source} {quote(layout.models_before)} {quote(layout.restart_due)}")
@@ -126,6 +136,70 @@ def settle(layout: Layout) -> list[str]:
         f'elif [ "$was" = "$is" ] || {{ [ -n "$was" ] && [ ! -d {releases}/"$was" ]; }} ||',
         f'  {{ [ -z "$was" ] && [ ! -f {command} ]; }}; then rm -rf {before}',
         f"else rm -f {before}/pid {before}/listen; rm -rf {kept}; mv -T {before} {kept}; fi",
+    ]
+
+
+def _keep_instances(layout: Layout) -> list[str]:
+    """Lines that keep the environments of several servers, which units ran, and where they listened."""
+    place = quote(layout.instances)
+    return [
+        _UNITS.format(instances=place),
+        f'if [ -d {place} ]; then cp -a {place} "$new/instances"; fi',
+        'units >"$new/units"',
+        ': >"$new/listens"',
+        f"for file in {place}/*; do",
+        "  name=${file##*/}",
+        '  pid=$(systemctl show "ollama@$name.service" -p MainPID --value 2>/dev/null) || continue',
+        '  [ "${pid:-0}" -gt 0 ] || continue',
+        '  listen=$(tr "\\0" "\\n" <"/proc/$pid/environ" 2>/dev/null | sed -n "s/^OLLAMA_HOST=//p")',
+        '  echo "$name $listen" >>"$new/listens"',
+        "done",
+    ]
+
+
+_UNITS = """units() {{
+  for unit in ollama.service $(cd {instances} 2>/dev/null && ls | sed -n 's/^[a-z0-9-]*$/ollama@&.service/p'); do
+    echo "$unit $(systemctl show "$unit" -p MainPID --value) $(systemctl show "$unit" -p UnitFileState --value)"
+  done
+}}"""
+"""A function that prints, for the only server and each of several, the unit, its process and whether it is enabled."""
+
+
+def _stop_others(layout: Layout, source: str) -> list[str]:
+    """Lines that find out whether there are, or were, several servers, and stop those that there were not."""
+    return [
+        _UNITS.format(instances=quote(layout.instances)),
+        # One that an earlier version has taken knows of one server alone.
+        f"[ -f {source}/units ] || echo 'ollama.service 1 enabled' >{source}/units",
+        "several=",
+        f"if [ -d {quote(layout.instances)} ] || [ -d {source}/instances ]; then several=yes; fi",
+        f'changed=; [ "$(units)" = "$(cat {source}/units)" ] || changed=yes',
+        'if [ -n "$several" ]; then',
+        "  units | while read -r unit pid enabled; do",
+        f'    ! grep -q "^$unit [1-9]" {source}/units || continue',
+        '    systemctl disable --quiet "$unit" 2>/dev/null || true',
+        '    systemctl stop "$unit" 2>/dev/null || true',
+        "  done",
+        "fi",
+    ]
+
+
+def _put_instances_back(layout: Layout, source: str) -> list[str]:
+    """Lines that put the environments back and start the units that ran; all of it under an `if` left open."""
+    place = quote(layout.instances)
+    return [
+        'if [ -n "$several" ]; then',
+        f"  rm -rf {place}",
+        f"  if [ -d {source}/instances ]; then cp -a {source}/instances {place}; fi",
+        "  systemctl daemon-reload",
+        f'  if [ -n "$changed" ] || [ "$(units)" != "$(cat {source}/units)" ]; then',
+        "    while read -r unit pid enabled; do",
+        '      [ "$enabled" != enabled ] || systemctl enable --quiet "$unit"',
+        '      [ "${pid:-0}" -gt 0 ] || continue',
+        '      systemctl reset-failed "$unit" 2>/dev/null || true',
+        '      systemctl restart "$unit"',
+        f"    done <{source}/units",
+        "  fi",
     ]
 
 

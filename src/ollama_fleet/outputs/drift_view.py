@@ -101,9 +101,11 @@ def _table(changes: Sequence[ItemChange]) -> Table:
 
 
 def _print_rest(out: Console, plan: HostPlan, state: HostState | None) -> None:
-    if plan.restarts and state is not None and state.service.active == "active":
-        because = ", ".join(plan.service.restart_because)
-        out.print(_indented(f"restart of {plan.service.name} for the new {because}", "yellow"))
+    for instance in plan.instances if state is not None else ():
+        service = instance.service
+        if state is not None and service.restart_because and instance.sees(state).service.active == "active":
+            because = ", ".join(service.restart_because)
+            out.print(_indented(f"restart of {service.name} for the new {because}", "yellow"))
     for remark in plan.told:
         out.print(_indented(f"note: {remark}", "dim"))
 

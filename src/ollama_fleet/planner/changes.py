@@ -13,7 +13,9 @@ def change_lines(plan: HostPlan, state: HostState) -> Iterator[str]:
     for item, found in plan.differences(state):
         for difference in found:
             yield f"{item.kind} {item.name}: {difference}"
-    if plan.restarts and state.service.active == "active":
-        yield f"service {plan.service.name}: restart for the new {', '.join(plan.service.restart_because)}"
+    for instance in plan.instances:
+        service = instance.service
+        if service.restart_because and instance.sees(state).service.active == "active":
+            yield f"service {service.name}: restart for the new {', '.join(service.restart_because)}"
     for remark in plan.told:
         yield f"note: {remark}"

@@ -6,6 +6,7 @@ read is kept with the host's connection, until something has been changed and th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -101,10 +102,17 @@ def _why_unread(host: Host, error: Exception) -> str:
     return f"the host could not be read: {str(error) or type(error).__name__}"
 
 
-def remember(host: Host, request: ProbeRequest, loaded: tuple[str, ...] | None) -> HostState:
-    """Add to what was read the names of the models in memory, which only the server knows; returns it all."""
+def remember(host: Host, request: ProbeRequest, loaded: Mapping[str, tuple[str, ...] | None]) -> HostState:
+    """Add to what was read the names of the models in memory, which only the servers know; returns it all.
+
+    Args:
+        host: connected.
+        request: what was read.
+        loaded: by the instance's name, which is empty for the only server of a host.
+    """
     state, layout = probe(host, request)
-    known = replace(state, loaded=loaded)
+    told = {name: models for name, models in loaded.items() if name and models is not None}
+    known = replace(state, loaded=loaded.get("", state.loaded), loaded_by={**state.loaded_by, **told})
     host.connector_data[_MEMORY][request] = (known, layout)
     return known
 

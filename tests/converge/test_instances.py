@@ -1,0 +1,143 @@
+"""One server for each GPU: from one to four and back, with each card's own models, and cards that come and go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from converge.conftest import MODEL, MakeFleet
+from converge.fleet_directory import FleetDirectory
+from converge.outside_view import layer, main_pid, manifest, process_environment
+from lab import Lab
+from lab.host import Host
+from lab.tiny_gguf import tiny_gguf
+
+pytestmark = pytest.mark.lab
+
+CARDS = ["rtx-4090", "rtx-4060-ti-16gb", "rtx-3090", "rtx-4060-ti-16gb"]
+NAMES = ["rtx-4090", "rtx-4060-ti-16gb", "rtx-3090", "rtx-4060-ti-16gb-2"]
+MODELS_DIR = "/srv/models"
+GPUS = "/usr/share/lab-gpus.json"
+
+
+@dataclass(frozen=True)
+class Tower:
+    """A host with four cards of three kinds, and the fleet that it is alone in."""
+
+    host: Host
+    fleet: FleetDirectory
+    small: str
+    lab: Lab
+
+    def cards(self) -> list[dict[str, Any]]:
+        """What `nvidia-smi` there tells of."""
+        found: list[dict[str, Any]] = json.loads(self.host.read(GPUS))["gpus"]
+        return found
+
+    def set_cards(self, cards: list[dict[str, Any]]) -> None:
+        """Let `nvidia-smi` tell of these cards, in this order."""
+        data = json.loads(self.host.read(GPUS))
+        gpus = [{**card, "index": index, "count": len(cards)} for index, card in enumerate(cards)]
+        self.host.write(GPUS, json.dumps({**data, "gpus": gpus}))
+
+    def settings(self, **more: Any) -> None:
+        """Change what is asked of the host; None takes a key out."""
+        there = self.fleet.document["hosts"][self.host.name]
+        self.fleet.document["hosts"][self.host.name] = {
+            key: value for key, value in {**there, **more}.items() if value is not None
+        }
+        self.fleet.write()
+
+    def pids(self, names: list[str] = NAMES) -> dict[str, int]:
+        """The process of each instance."""
+        return {name: main_pid(self.host, f"ollama@{name}.service") for name in names}
+
+    def params(self, model: str) -> dict[str, Any]:
+        """Parameters of a model, read from its files."""
+        stored = manifest(self.host, MODELS_DIR, f"registry.ollama.ai/library/{model.replace(':', '/')}")
+        params: dict[str, Any] = json.loads(layer(self.host, MODELS_DIR, stored, "params"))
+        return params
+
+
+@pytest.fixture(scope="module")
+def tower(
+    lab: Lab, make_fleet: MakeFleet, base: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Tower]:
+    gguf = tiny_gguf(tmp_path_factory.mktemp("model") / "tiny-q8.gguf", quantization="Q8_0")
+    lab.registry.push_gguf(f"{MODEL}-q8", gguf, parameters={"top_k": 9})
+    small = f"{lab.registry.host}/{MODEL}-q8:latest"
+    host = lab.host("tower", gpus=CARDS, firewall="nftables")
+    fleet = make_fleet(
+        {
+            "models": {
+                "reasoner": {
+                    "variants": {"F16": base, "Q8_0": small},
+                    "quantization": "F16",
+                    "num_gpu": 3,
+                    "per_gpu": {
+                        "rtx-4060-ti-16gb": {"quantization": "Q8_0", "num_gpu": 2, "num_ctx": 384},
+                        "rtx-3090": {"num_gpu": 1},
+                    },
+                },
+                "helper": {"from": small, "num_ctx": 256, "num_gpu": 0},
+            },
+            "hosts": {
+                host.name: {
+                    "address": host.address,
+                    "models": ["reasoner", "helper"],
+                    "models_dir": MODELS_DIR,
+                    "listen": "[::]:11434",
+                    "firewall": {"allow_from": lab.cidrs("lan")},
+                    "env": {"OLLAMA_KEEP_ALIVE": -1},
+                }
+            },
+        }
+    )
+    yield Tower(host, fleet, small, lab)
+    lab.remove(host)
+
+
+def test_from_one_server_to_four(tower: Tower) -> None:
+    host, fleet = tower.host, tower.fleet
+    alone = fleet.apply()
+    assert alone.code == 0, str(alone)
+    tower.settings(instances="per-gpu")
+
+    dry = fleet.dry()
+    four = fleet.apply()
+
+    assert four.code == 0, str(four)
+    assert dry.items(host.name) == four.items(host.name)
+    assert {"service ollama", *(f"service ollama@{name}" for name in NAMES)} <= four.items(host.name)
+    assert main_pid(host) == 0
+    assert not host.exists("/etc/systemd/system/ollama.service")
+    uuids = [card["uuid"] for card in tower.cards()]
+    pids = tower.pids()
+    for number, name in enumerate(NAMES):
+        environment = process_environment(host, pids[name])
+        assert environment["CUDA_VISIBLE_DEVICES"] == uuids[number]
+        assert environment["OLLAMA_HOST"] == f"[::]:{11434 + number}"
+    # The 4090 serves the model as it is written; the others have forms of their own.
+    assert (tower.params("reasoner:latest")["num_gpu"], tower.params("reasoner:latest")["top_k"]) == (3, 7)
+    of_small = tower.params("reasoner:rtx-4060-ti-16gb")
+    assert (of_small["num_gpu"], of_small["num_ctx"], of_small["top_k"]) == (2, 384, 9)
+    assert tower.params("reasoner:rtx-3090")["num_gpu"] == 1
+    assert tower.params("helper:latest")["num_ctx"] == 256
+
+
+def test_a_second_apply_changes_nothing_with_one_command(tower: Tower) -> None:
+    pids = tower.pids()
+    mark = tower.host.mark()
+
+    again = tower.fleet.apply()
+
+    assert again.code == 0, str(again)
+    assert again.changed(tower.host.name) == set(), str(again)
+    assert tower.pids() == pids
+    assert tower.host.ssh_sessions(mark) == ["exec"]
+    drift = tower.fleet.drift()
+    assert drift.code == 0, str(drift)
