@@ -50,7 +50,7 @@ def command(client: str | None, hosts: tuple[str, ...], qr: bool | None, as_json
 
 
 def _print(setting: Setting, code: bool, *, explicit: bool) -> None:
-    where = ", ".join(part for part in (setting.host, setting.model) if part) or "all hosts"
+    where = ", ".join(part for part in (setting.host, setting.instance, setting.model) if part) or "all hosts"
     click.secho(f"# {setting.client}, {where}: {setting.how}", dim=True)
     click.echo(setting.text.rstrip("\n"))
     if code and setting.scan:
@@ -68,11 +68,16 @@ def _print(setting: Setting, code: bool, *, explicit: bool) -> None:
 def _remarks(found: list[Endpoint]) -> list[str]:
     lines = []
     for endpoint in found:
-        if not endpoint.models:
-            lines.append(f"{endpoint.host}: serves no model")
+        if not endpoint.known:
+            lines.append(
+                f"{endpoint.host}: which of its instances has which port only the host knows; write its GPUs into "
+                "gpus, or its instances as a list of kinds"
+            )
+        elif not endpoint.models:
+            lines.append(f"{endpoint.name}: serves no model")
         elif not endpoint.reachable:
             lines.append(
-                f"{endpoint.host}: listens on {endpoint.url.removeprefix('http://')} only, so no other machine "
+                f"{endpoint.name}: listens on {endpoint.url.removeprefix('http://')} only, so no other machine "
                 "reaches it; write listen and firewall.allow_from to let them"
             )
     return lines

@@ -13,7 +13,8 @@ from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.hardware.catalogue import catalogue
 from ollama_fleet.hardware.device import Device
 from ollama_fleet.planner.decision import Decisions, facts_of, may_be_chosen
-from ollama_fleet.planner.host_decisions import declared_devices, host_decisions
+from ollama_fleet.planner.host_decisions import host_decisions
+from ollama_fleet.planner.slots import declared_slots
 from ollama_fleet.spec.fleet import Fleet
 from ollama_fleet.spec.hosts import HostSpec
 from ollama_fleet.spec.names import CPU, is_file_base
@@ -62,14 +63,15 @@ def needs_of(fleet: Fleet, lock: Lock) -> Needs:
                 f"release {version} comes from {source} and, for {host.name}, from {host.release.source}; "
                 "one version is one set of archives: give both one source"
             )
-        devices = declared_devices(host)
-        if devices is None:
-            bases = _possible_bases(host)
-        else:
-            bases = _unread(host, devices, lock) or [
-                decided.decision.candidate.base for decided in host_decisions(host, devices, lock, decisions)
+        slots = declared_slots(host)
+        if slots is None:
+            needs.bases.update(dict.fromkeys(_possible_bases(host)))
+        for slot in slots or ():
+            bases = _unread(slot.spec, slot.devices, lock) or [
+                decided.decision.candidate.base
+                for decided in host_decisions(slot.spec, slot.devices, lock, decisions)
             ]
-        needs.bases.update(dict.fromkeys(bases))
+            needs.bases.update(dict.fromkeys(bases))
     return needs
 
 
@@ -134,8 +136,11 @@ def bases_of(fleet: Fleet, model: str) -> dict[str, None]:
     """Everything that a model of fleet.yaml may be made from, on any host; empty where no host has it."""
     found: dict[str, None] = {}
     for host in fleet.hosts:
-        devices = declared_devices(host)
-        declared = [tuple(device.kind for device in devices if device.kind is not None)] if devices else []
+        declared = [
+            tuple(device.kind for device in slot.devices if device.kind is not None)
+            for slot in declared_slots(host) or ()
+            if slot.devices
+        ]
         for request in host.models:
             if request.name == model:
                 for kinds in ((), *declared, *((kind,) for kind in request.kinds if kind != CPU)):

@@ -38,6 +38,8 @@ def _service(plan: Retirement, state: HostState) -> Iterator[str]:
     if plan.own_unit:
         quiet = "2>/dev/null || true" if layout.scope == "user" else ""
         yield f"{systemctl} disable --now --quiet ollama.service {quiet}".rstrip()
+    for name in plan.instances:
+        yield f"systemctl disable --now --quiet {quote(layout.for_instance(name).service)} 2>/dev/null || true"
     backup = quote(layout.command_backup)
     if layout.command in plan.links:
         yield f"rm -f {quote(layout.command)}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Literal
 
@@ -15,6 +15,7 @@ from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.outputs.plans import planned_host
 from ollama_fleet.planner.decision import facts_of
 from ollama_fleet.planner.errors import PlanError
+from ollama_fleet.planner.slots import declared_slots
 from ollama_fleet.spec.addresses import LOCAL, IPNetwork
 from ollama_fleet.spec.errors import SpecErrors
 from ollama_fleet.spec.hosts import HostSpec
@@ -44,6 +45,15 @@ class Endpoint:
     loopback: bool = False
     here: bool = False
     """The host is the machine that deploys."""
+    instance: str = ""
+    """Which of several servers of the host; empty for the only one."""
+    known: bool = True
+    """False where only the host knows which of its servers has which port, and so what it serves."""
+
+    @property
+    def name(self) -> str:
+        """What programs may call the server."""
+        return f"{self.host}-{self.instance}" if self.instance else self.host
 
     @property
     def reachable(self) -> bool:
@@ -58,18 +68,41 @@ class Endpoint:
 
 def endpoints(hosts: Sequence[HostSpec], lock: Lock) -> list[Endpoint]:
     """The servers of hosts, in their order; hosts without a model have one too."""
-    return [_endpoint(host, lock) for host in hosts]
+    return [endpoint for host in hosts for endpoint in endpoints_of(host, lock)]
 
 
-def _endpoint(host: HostSpec, lock: Lock) -> Endpoint:
-    here = host.address == LOCAL
+def endpoints_of(host: HostSpec, lock: Lock) -> list[Endpoint]:
+    """The servers of one host; one where nobody but the host knows which there are."""
+    if host.instances is None:
+        return [_endpoint(host, host.listen.port, _served(host, lock))]
+    slots = declared_slots(host)
+    if slots is None:
+        return [replace(_endpoint(host, host.listen.port, ()), known=False)]
+    planned = planned_host(host, lock)
+    found = []
+    for slot in slots:
+        decided = {
+            item.resolved.name: (served.name.removesuffix(":latest"), item.decision.num_ctx)
+            for item, served in zip(planned.decided, planned.served, strict=True)
+            if served.instance == slot.name
+        }
+        models = tuple(
+            replace(_model(request, num_ctx, lock), name=name)
+            for request in slot.spec.models
+            for name, num_ctx in [decided.get(request.name, (request.name, None))]
+        )
+        found.append(replace(_endpoint(host, slot.port, models), instance=slot.name))
+    return found
+
+
+def _endpoint(host: HostSpec, port: int, models: tuple[ServedModel, ...]) -> Endpoint:
     return Endpoint(
         host=host.name,
-        url=f"http://{_in_url(_address(host))}:{host.listen.port}",
+        url=f"http://{_in_url(_address(host))}:{port}",
         reach=_reach(host),
-        models=_served(host, lock),
+        models=models,
         loopback=host.listen.is_loopback,
-        here=here,
+        here=host.address == LOCAL,
     )
 
 

@@ -37,8 +37,8 @@ def print_plan(out: Console, hosts: Sequence[PlannedHost], lock: Lock) -> None:
             _paragraphs(out, host, lock)
         else:
             out.print(_table(host, lock))
-            for item in host.decided:
-                _print_reasons(out, item)
+            for number, item in enumerate(host.decided):
+                _print_reasons(out, host.label(number), item)
     bad = [host.name for host in hosts if not host.fits]
     verdict = Text(f"does not fit: {', '.join(bad)}", "bold red") if bad else Text("all fits", "bold green")
     out.print(Text(f"{hosts_words(len(hosts))}: ", "bold").append(verdict), soft_wrap=True)
@@ -61,14 +61,14 @@ def reasons_of(item: Decided) -> list[str]:
     return [*lines, *item.resolved.remarks, *decision.remarks]
 
 
-def _cells(item: Decided, lock: Lock) -> list[str]:
+def _cells(label: str, item: Decided, lock: Lock) -> list[str]:
     decision, estimate = item.decision, item.decision.estimate
     layers = "?" if estimate is None else f"{estimate.layers_offloaded}/{estimate.layers_total}"
     if decision.num_gpu is None and estimate is not None:
         layers += " engine"
     size = _size(item, lock)
     return [
-        item.resolved.name,
+        label,
         decision.candidate.base,
         str(decision.num_ctx),
         layers,
@@ -93,23 +93,23 @@ def _table(host: PlannedHost, lock: Lock) -> Table:
     table = Table(*COLUMNS, box=None, padding=(0, 1), header_style="dim")
     for column in table.columns:
         column.overflow = "fold"
-    for item in host.decided:
+    for number, item in enumerate(host.decided):
         style = "" if item.decision.fits else "red"
-        table.add_row(*(Text(cell) for cell in _cells(item, lock)), style=style)
+        table.add_row(*(Text(cell) for cell in _cells(host.label(number), item, lock)), style=style)
     return table
 
 
-def _print_reasons(out: Console, item: Decided) -> None:
+def _print_reasons(out: Console, label: str, item: Decided) -> None:
     style = "dim" if item.decision.fits else "red"
     for reason in reasons_of(item):
-        out.print(Padding(Text(f"{item.resolved.name}: {reason}", style), (0, 0, 0, 3)))
+        out.print(Padding(Text(f"{label}: {reason}", style), (0, 0, 0, 3)))
 
 
 def _paragraphs(out: Console, host: PlannedHost, lock: Lock) -> None:
-    for item in host.decided:
-        name, base, *rest = _cells(item, lock)
+    for number, item in enumerate(host.decided):
+        name, base, *rest = _cells(host.label(number), item, lock)
         out.print(Text(f" {name}", "" if item.decision.fits else "red").append(f"  {base}", "dim"))
         for column, cell in zip(COLUMNS[2:], rest, strict=True):
             if cell:
                 out.print(Text(f"   {column}: {cell}"))
-        _print_reasons(out, item)
+        _print_reasons(out, host.label(number), item)

@@ -10,12 +10,23 @@ from ollama_fleet.outputs.estimates import speed_words
 from ollama_fleet.outputs.sizes import gib
 from ollama_fleet.planner.decision import Decisions
 from ollama_fleet.planner.errors import PlanError
-from ollama_fleet.planner.host_decisions import Decided, declared_devices, host_decisions
+from ollama_fleet.planner.host_decisions import Decided, host_decisions
 from ollama_fleet.planner.memory import Estimate
+from ollama_fleet.planner.slots import declared_slots
+from ollama_fleet.planner.variants import names_of
 from ollama_fleet.spec.errors import SpecErrors
 from ollama_fleet.spec.hosts import HostSpec
 
 HEAD = ("host", "model", "from", "num_ctx", "num_gpu", "memory", "fits", "speed")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model as clients see it: its name, the instance (empty for the only one), and the port."""
+
+    name: str
+    instance: str
+    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +38,40 @@ class PlannedHost:
     """Declared GPUs; None where only the host knows."""
     decided: tuple[Decided, ...] = ()
     error: str | None = None
+    served: tuple[Served, ...] = ()
+    """Of each decision, in the same order, by which server and under which name."""
 
     @property
     def fits(self) -> bool:
         """Nothing is known not to fit."""
         return self.error is None and all(item.decision.fits for item in self.decided)
 
+    def label(self, number: int) -> str:
+        """A model for people, with the instance that serves it where there are several."""
+        served = self.served[number] if self.served else None
+        if served is None or not served.instance:
+            return self.decided[number].resolved.name
+        return f"{served.name.removesuffix(':latest')} on {served.instance}"
+
 
 def planned_host(host: HostSpec, lock: Lock, decisions: Decisions | None = None) -> PlannedHost:
     """Plan one host from the GPUs that fleet.yaml declares; `decisions` are those made for other hosts so far."""
-    devices = declared_devices(host)
-    if devices is None:
+    slots = declared_slots(host)
+    if slots is None:
         return PlannedHost(host.name, None)
-    gpus = tuple(device.kind or device.name for device in devices)
+    gpus = tuple(device.kind or device.name for slot in slots for device in slot.devices)
     try:
-        return PlannedHost(host.name, gpus, host_decisions(host, devices, lock, decisions))
+        parts = [
+            (slot.name, slot.devices, host_decisions(slot.spec, slot.devices, lock, decisions))
+            for slot in slots
+        ]
+        served = [
+            Served(name.short, slot.name, slot.port)
+            for slot, names in zip(slots, names_of(parts), strict=True)
+            for name in names
+        ]
+        decided = tuple(item for _, _, items in parts for item in items)
+        return PlannedHost(host.name, gpus, decided, served=tuple(served))
     except (PlanError, SpecErrors) as error:
         return PlannedHost(host.name, gpus, error=str(error))
 
@@ -52,12 +82,12 @@ def plan_rows(hosts: list[PlannedHost]) -> list[tuple[str, ...]]:
     for host in hosts:
         if host.error or not host.decided:
             rows.append((host.name, host.error or ("GPUs unknown" if host.gpus is None else "no models")))
-        for item in host.decided:
+        for number, item in enumerate(host.decided):
             decision, estimate = item.decision, item.decision.estimate
             layers = "?" if estimate is None else f"{estimate.layers_offloaded}/{estimate.layers_total}"
             row = (
                 host.name,
-                item.resolved.name,
+                host.label(number),
                 decision.candidate.base,
                 str(decision.num_ctx),
                 f"{layers}{'' if decision.num_gpu is not None else ' (engine)'}",
@@ -81,8 +111,8 @@ def plan_remarks(hosts: list[PlannedHost]) -> list[str]:
     """What is to be known beside the table: reasons, and the better that was rejected."""
     lines = []
     for host in hosts:
-        for item in host.decided:
-            where = f"{host.name}: {item.resolved.name}"
+        for number, item in enumerate(host.decided):
+            where = f"{host.name}: {host.label(number)}"
             lines += [f"{where}: {remark}" for remark in (*item.resolved.remarks, *item.decision.remarks)]
             choice = item.decision.choice
             if choice is not None and choice.rejected is not None:
@@ -113,16 +143,21 @@ def _host(host: PlannedHost) -> dict[str, Any]:
         "gpus": None if host.gpus is None else list(host.gpus),
         "error": host.error,
         "fits": host.fits,
-        "placements": [_placement(item) for item in host.decided],
+        "placements": [
+            _placement(item, host.served[number] if host.served else None)
+            for number, item in enumerate(host.decided)
+        ],
     }
 
 
-def _placement(item: Decided) -> dict[str, Any]:
+def _placement(item: Decided, served: Served | None) -> dict[str, Any]:
     decision = item.decision
     speed = decision.choice.speed if decision.choice else None
     rejected = decision.choice.rejected if decision.choice else None
     return {
         "model": item.resolved.name,
+        "name": item.resolved.name if served is None else served.name,
+        "instance": (served.instance if served else "") or None,
         "base": decision.candidate.base,
         "size": decision.candidate.size,
         "quantization": decision.candidate.quantization,

@@ -98,6 +98,8 @@ def plan() -> Schema:
     """What `plan --json` prints; sizes in bytes."""
     placement = _object(
         model=TEXT,
+        name=TEXT,
+        instance=_or_null(TEXT),
         base=TEXT,
         quantization=_or_null(TEXT),
         size=_or_null(TEXT),
@@ -280,10 +282,11 @@ def history() -> Schema:
 def clients() -> Schema:
     """What `clients --json` prints; contexts in tokens."""
     model = _object(name=TEXT, num_ctx=_or_null(COUNT), kind=_one_of("chat", "embedding"), vision=BOOL)
-    endpoint = _object(host=TEXT, url=TEXT, reach=TEXT, models=_list(model))
+    endpoint = _object(host=TEXT, instance=_or_null(TEXT), url=TEXT, reach=TEXT, models=_list(model))
     setting = _object(
         client=TEXT,
         host=_or_null(TEXT),
+        instance=_or_null(TEXT),
         model=_or_null(TEXT),
         form=_one_of("link", "env", "yaml", "json", "shell"),
         how=TEXT,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -43,6 +43,11 @@ class Placement:
     def preload(self) -> bool:
         """Load it at the end of an apply."""
         return self.resolved.preload
+
+    def renamed(self, name: ModelName) -> Placement:
+        """The same under another name, where several servers of a host make different things of a model."""
+        request = {**self.created.request, "model": name.short}
+        return replace(self, created=replace(self.created, model=name, request=request))
 
 
 def place(

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from ollama_fleet.artifacts.manifest import Manifest, ManifestError
-from ollama_fleet.artifacts.names import ModelName
+from ollama_fleet.artifacts.names import ModelName, ModelNameError
 from ollama_fleet.planner.before import Before
 from ollama_fleet.planner.host_files import has_foreign_unit, login_line
 from ollama_fleet.planner.items.firewall import WantedFirewall
@@ -16,9 +16,12 @@ from ollama_fleet.planner.items.text_file import WantedLine
 from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.placement import IMPORT_NAMESPACE, KEPT_NAMESPACE
 from ollama_fleet.planner.prune import HALF
+from ollama_fleet.planner.slots import Note
 from ollama_fleet.planner.state import HostState, StoredModel
+from ollama_fleet.planner.variants import tagged
 from ollama_fleet.spec.errors import SpecErrors
 from ollama_fleet.spec.hosts import HostSpec
+from ollama_fleet.spec.names import CPU
 
 OUR_NAMESPACES = (IMPORT_NAMESPACE, KEPT_NAMESPACE)
 
@@ -49,6 +52,8 @@ class Retirement:
     own_unit: bool
     """The unit is ours and goes; else it is somebody else's and runs again as it did."""
     foreign_unit: bool
+    instances: tuple[str, ...]
+    """Names of several servers, whose units are ours and go."""
     files: tuple[str, ...]
     line: WantedLine | None
     releases: tuple[str, ...]
@@ -80,18 +85,20 @@ def retirement(
     own_unit, foreign_unit = _unit(state, layout)
     models = models_of(spec, state, keep_models=keep_models, all_models=all_models)
     files = _files(state, layout, own_unit)
+    instances = tuple(sorted(state.instances))
     line = login_line(layout)
     line = line if line and not line.differences(state) else None
     releases = tuple(
         name for name, there in sorted(state.release.versions.items()) if there.stamp or HALF.fullmatch(name)
     )
     links = _links(state, layout)
-    firewall = WantedFirewall((spec.listen.port,), (), layout, present=False)
+    firewall = WantedFirewall(_ports(spec, state, layout), (), layout, present=False)
     rules = firewall.differences(state) if layout.scope == "system" else []
     account = layout.scope == "system" and not before.user and layout.service_user in state.accounts
     trees, directories = _directories(before, state, layout, models)
     goes = [
         *([f"service ollama: stopped, {layout.unit} removed"] if own_unit else []),
+        *(f"service ollama@{name}: stopped" for name in instances),
         *(f"file {path}" for path in files if path != layout.unit),
         *([f"line of ours in {line.path}"] if line else []),
         *(f"release {name} ({size_words(state.release.versions[name].size)})" for name in releases),
@@ -105,6 +112,7 @@ def retirement(
         layout=layout,
         before=before,
         own_unit=own_unit,
+        instances=instances,
         foreign_unit=foreign_unit,
         files=files,
         line=line,
@@ -130,6 +138,9 @@ def _files(state: HostState, layout: Layout, own_unit: bool) -> tuple[str, ...]:
     ours = [layout.drop_in, layout.environment, layout.profile]
     if own_unit:
         ours.append(layout.unit)
+    ours += [layout.for_instance(name).environment for name in sorted(state.instances)]
+    if layout.scope == "system":
+        ours += [layout.instance_unit, layout.instance_drop_in]
     return tuple(path for path in ours if path in state.files)
 
 
@@ -147,7 +158,7 @@ def models_of(spec: HostSpec, state: HostState, *, keep_models: bool, all_models
     """Decide which models go; arguments as for `retirement`."""
     if keep_models:
         return Models(staying=state.store.models, kept=True)
-    ours = names_of(spec)
+    ours = names_of(spec) | _forms(spec, state)
     going: list[StoredModel] = []
     staying: list[StoredModel] = []
     for stored in state.store.models:
@@ -184,6 +195,28 @@ def names_of(spec: HostSpec) -> frozenset[ModelName]:
                     if not candidate.is_file
                 )
     return frozenset(names)
+
+
+def _forms(spec: HostSpec, state: HostState) -> frozenset[ModelName]:
+    """Names of the forms that models may have where there are, or were, several servers."""
+    if spec.instances is None and not state.instances:
+        return frozenset()
+    tags = {CPU, *state.instances, *(device.kind for device in state.devices if device.kind)}
+    if isinstance(spec.instances, tuple):
+        tags.update(name for one in spec.instances for name in (one.name, "-".join(sorted(one.devices))))
+    found = set()
+    for request in spec.models:
+        for tag in {*tags, *request.kinds}:
+            with contextlib.suppress(ModelNameError):
+                found.add(tagged(request.name, tag))
+    return frozenset(found)
+
+
+def _ports(spec: HostSpec, state: HostState, layout: Layout) -> tuple[int, ...]:
+    """The port of the only server, and those that several were noted to have."""
+    there = state.files.get(layout.instance_note)
+    noted = Note.parse(there.content if there else None).taken.values()
+    return tuple(sorted({spec.listen.port, *(port for port, _ in noted)}))
 
 
 def _freed(going: Sequence[StoredModel], staying: Sequence[StoredModel], state: HostState) -> tuple[str, ...]:
@@ -229,6 +262,8 @@ def _directories(
         layout.releases,
         *(str(path).rpartition("/")[0] for path in (layout.drop_in, layout.environment)),
     ]
+    if layout.scope == "system":
+        empty += [layout.instances, layout.instance_drop_in.rpartition("/")[0]]
     rest = dict.fromkeys([path for path in (*made, *empty) if path in state.files and path not in trees])
     return tuple(trees), tuple(sorted(rest, key=lambda path: (-path.count("/"), path)))
 

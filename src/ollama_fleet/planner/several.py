@@ -11,10 +11,11 @@ from ollama_fleet.planner.instance import Instance, with_pins
 from ollama_fleet.planner.items.release import WantedRelease
 from ollama_fleet.planner.items.service import GoneService, WantedService
 from ollama_fleet.planner.layout import Layout
+from ollama_fleet.planner.placement import Placement
 from ollama_fleet.planner.serving import Given, environment_of, loaded_of, placements_on
 from ollama_fleet.planner.slots import Note, Slot, note_of, slots_of
 from ollama_fleet.planner.state import HostState
-from ollama_fleet.planner.variants import named_apart
+from ollama_fleet.planner.variants import names_of
 from ollama_fleet.spec.hosts import HostSpec
 
 NO_PRUNE = "OLLAMA_NOPRUNE"
@@ -40,9 +41,7 @@ def several(spec: HostSpec, release: WantedRelease, binary: str, given: Given) -
     state, layout = given.state, given.layout
     there = state.files.get(layout.instance_note)
     slots = slots_of(spec, state.devices, state.device_error, Note.parse(there.content if there else None))
-    placed = named_apart(
-        [(slot.name, slot.devices, placements_on(slot.spec, slot.devices, given)) for slot in slots]
-    )
+    placed = _named_apart(slots, [placements_on(slot.spec, slot.devices, given) for slot in slots])
     environments = {
         slot.name: _environment(number, slot, release, layout) for number, slot in enumerate(slots)
     }
@@ -104,3 +103,15 @@ def _environment(number: int, slot: Slot, release: WantedRelease, layout: Layout
     if number:
         environment.setdefault(NO_PRUNE, "1")
     return with_pins(environment, slot.devices)
+
+
+def _named_apart(
+    slots: Sequence[Slot], placed: Sequence[tuple[Placement, ...]]
+) -> list[tuple[Placement, ...]]:
+    names = names_of(
+        [(slot.name, slot.devices, placements) for slot, placements in zip(slots, placed, strict=True)]
+    )
+    return [
+        tuple(placement.renamed(name) for placement, name in zip(placements, own, strict=True))
+        for placements, own in zip(placed, names, strict=True)
+    ]

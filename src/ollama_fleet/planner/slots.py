@@ -85,9 +85,14 @@ def slots_of(
 
 
 def declared_slots(spec: HostSpec) -> tuple[Slot, ...] | None:
-    """Return the instances of a host as fleet.yaml declares them; None where only the host knows its GPUs."""
+    """Return the servers of a host as fleet.yaml declares them; None where only the host knows its GPUs.
+
+    A host with one server has one without a name, with all of the devices.
+    """
     declared = declared_devices(spec)
     asked = spec.instances
+    if asked is None:
+        return None if declared is None else (Slot("", spec.listen.port, declared, spec),)
     if asked == PER_GPU:
         if declared is None:
             return None
@@ -95,7 +100,7 @@ def declared_slots(spec: HostSpec) -> tuple[Slot, ...] | None:
             _slot(spec, one, [device])
             for one, device in zip(_per_declared(spec, declared), declared, strict=True)
         )
-    if not isinstance(asked, tuple) or any(is_uuid(device) for one in asked for device in one.devices):
+    if any(is_uuid(device) for one in asked for device in one.devices):
         return None
     return tuple(
         _slot(spec, one, [Device.declared(kind, index) for index, kind in enumerate(one.devices)])

@@ -8,46 +8,59 @@ the devices that it is made for, or, where that does not tell the forms apart, t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.hardware.device import Device
+from ollama_fleet.planner.decision import Decision
 from ollama_fleet.planner.errors import PlanError
-from ollama_fleet.planner.placement import Placement
-
-CPU = "cpu"
-
-Placed = tuple[str, Sequence[Device], Sequence[Placement]]
-"""Name of an instance, its devices, its placements."""
+from ollama_fleet.spec.model_request import ResolvedModel
+from ollama_fleet.spec.names import CPU
 
 
-def named_apart(instances: Sequence[Placed]) -> list[tuple[Placement, ...]]:
-    """Return the placements of each instance, under names that mean the same wherever they stand.
+class Made(Protocol):
+    """A model as asked for and as decided, on one instance."""
+
+    @property
+    def resolved(self) -> ResolvedModel:
+        """As asked for."""
+        ...
+
+    @property
+    def decision(self) -> Decision:
+        """As decided."""
+        ...
+
+
+Placed = tuple[str, Sequence[Device], Sequence[Made]]
+"""Name of an instance, its devices, its models."""
+
+
+def names_of(instances: Sequence[Placed]) -> list[tuple[ModelName, ...]]:
+    """Return, for each instance and each of its models, the name that means the same wherever it stands.
 
     Raises:
         PlanError: a name that is made up here is that of another model of the host.
     """
-    forms: dict[str, list[tuple[dict[str, Any], list[int]]]] = {}
-    for number, (_, _, placements) in enumerate(instances):
-        for placement in placements:
-            known = forms.setdefault(placement.resolved.name, [])
-            made = _made(placement)
-            for form, users in known:
-                if form == made:
-                    users.append(number)
-                    break
-            else:
+    forms: dict[str, list[tuple[Any, list[int]]]] = {}
+    for number, (_, _, models) in enumerate(instances):
+        for model in models:
+            known = forms.setdefault(model.resolved.name, [])
+            made = _form(model)
+            same = next((found for form, found in known if form == made), None)
+            if same is None:
                 known.append((made, [number]))
+            else:
+                same.append(number)
     tags: dict[tuple[str, int], str] = {}
     for name, known in forms.items():
         if len(known) > 1:
-            for same, tag in _tags(name, [users for _, users in known], instances):
-                tags.update({(name, number): tag for number in same})
+            for users, tag in _tags(name, [found for _, found in known], instances):
+                tags.update({(name, number): tag for number in users})
     _check(forms, tags)
     return [
-        tuple(_renamed(placement, tags.get((placement.resolved.name, number))) for placement in placements)
-        for number, (_, _, placements) in enumerate(instances)
+        tuple(_named(model.resolved.name, tags.get((model.resolved.name, number))) for model in models)
+        for number, (_, _, models) in enumerate(instances)
     ]
 
 
@@ -57,10 +70,18 @@ def tagged(name: str, tag: str) -> ModelName:
     return ModelName.parse(f"{stem}:{own}-{tag}" if own else f"{stem}:{tag}")
 
 
-def _made(placement: Placement) -> dict[str, Any]:
-    """What a placement makes, but for its name."""
-    request = {key: value for key, value in placement.created.request.items() if key != "model"}
-    return {"base": placement.base, "request": request}
+def _named(name: str, tag: str | None) -> ModelName:
+    return ModelName.parse(name) if tag is None else tagged(name, tag)
+
+
+def _form(model: Made) -> Any:
+    """All that the model which is made depends on."""
+    asked, decided = model.resolved, model.decision
+    return (
+        decided.candidate,
+        (decided.num_ctx, decided.num_gpu, decided.num_batch),
+        (asked.modelfile, asked.system, asked.template, dict(asked.parameters)),
+    )
 
 
 def _tags(
@@ -69,7 +90,7 @@ def _tags(
     """The tag of each form that gets one; a form is given by the numbers of the instances that have it."""
     special = [users for users in forms if not _as_written(name, instances[users[0]])]
     kinds = [{_kind(instances[number][1]) for number in users} for users in special]
-    apart = all(len(found) == 1 for found in kinds) and len(set.union(set(), *kinds)) == len(special)
+    apart = all(len(found) == 1 for found in kinds) and len(set[str]().union(*kinds)) == len(special)
     for users, found in zip(special, kinds, strict=True):
         yield users, found.pop() if apart else instances[users[0]][0]
 
@@ -93,12 +114,3 @@ def _check(forms: dict[str, Any], tags: dict[tuple[str, int], str]) -> None:
             raise PlanError(
                 f"{name} becomes {other} on some instances, and that is another model; rename one"
             )
-
-
-def _renamed(placement: Placement, tag: str | None) -> Placement:
-    if tag is None:
-        return placement
-    name = tagged(placement.resolved.name, tag)
-    created = placement.created
-    request = {**created.request, "model": name.short}
-    return replace(placement, created=replace(created, model=name, request=request))

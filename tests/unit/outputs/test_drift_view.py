@@ -44,6 +44,7 @@ class Nothing:
     """A plan that a host fulfils."""
 
     restarts = False
+    instances = ()
     told = ("somebody else's drop-in is left",)
 
     def differences(self, state: HostState) -> list[tuple[Item, list[Difference]]]:

@@ -17,7 +17,15 @@ HOW = "open the link where Chatbox is installed, or scan its code with a phone"
 def settings(endpoints: list[Endpoint]) -> list[Setting]:
     """One link for each host."""
     return [
-        Setting("chatbox", "link", HOW, link(endpoint), host=endpoint.host, scan=not endpoint.loopback)
+        Setting(
+            "chatbox",
+            "link",
+            HOW,
+            link(endpoint),
+            host=endpoint.host,
+            instance=endpoint.instance,
+            scan=not endpoint.loopback,
+        )
         for endpoint in with_models(endpoints)
     ]
 
@@ -27,7 +35,7 @@ def link(endpoint: Endpoint) -> str:
     provider = {
         "isCustom": True,
         "id": provider_id(endpoint),
-        "name": endpoint.host,
+        "name": endpoint.name,
         "type": "openai",
         "settings": {
             "apiHost": endpoint.openai_url,

@@ -11,7 +11,7 @@ HOW = "open the link where Cherry Studio is installed, then press Manage to fetc
 def settings(endpoints: list[Endpoint]) -> list[Setting]:
     """One link for each host."""
     return [
-        Setting("cherry-studio", "link", HOW, link(endpoint), host=endpoint.host)
+        Setting("cherry-studio", "link", HOW, link(endpoint), host=endpoint.host, instance=endpoint.instance)
         for endpoint in with_models(endpoints)
     ]
 
@@ -20,7 +20,7 @@ def link(endpoint: Endpoint) -> str:
     """The link that Cherry Studio registers for; none of its values may be empty."""
     provider = {
         "id": provider_id(endpoint),
-        "name": endpoint.host,
+        "name": endpoint.name,
         "type": "openai",
         "baseUrl": endpoint.openai_url,
         "apiKey": NO_KEY,

@@ -24,7 +24,7 @@ def settings(endpoints: list[Endpoint]) -> list[Setting]:
 
 def _model(endpoint: Endpoint, model: ServedModel) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "name": f"{model.name} on {endpoint.host}",
+        "name": f"{model.name} on {endpoint.name}",
         "provider": "ollama",
         "model": model.name,
         "apiBase": endpoint.url,

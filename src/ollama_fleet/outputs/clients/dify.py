@@ -15,7 +15,15 @@ LARGEST_ANSWER = 4096
 def settings(endpoints: list[Endpoint]) -> list[Setting]:
     """The fields for each model of each host."""
     return [
-        Setting("dify", "json", HOW, _fields(endpoint, model), host=endpoint.host, model=model.name)
+        Setting(
+            "dify",
+            "json",
+            HOW,
+            _fields(endpoint, model),
+            host=endpoint.host,
+            instance=endpoint.instance,
+            model=model.name,
+        )
         for endpoint in with_models(endpoints)
         for model in endpoint.models
     ]

@@ -46,6 +46,7 @@ def clients_document(endpoints: list[Endpoint], settings: Sequence[Setting]) -> 
         "endpoints": [
             {
                 "host": endpoint.host,
+                "instance": endpoint.instance or None,
                 "url": endpoint.url,
                 "reach": endpoint.reach,
                 "models": [

@@ -20,7 +20,7 @@ def settings(endpoints: list[Endpoint]) -> list[Setting]:
         return []
     several = len(served) > 1
     configs = {
-        str(number): {"enable": True, **({"prefix_id": endpoint.host} if several else {})}
+        str(number): {"enable": True, **({"prefix_id": endpoint.name} if several else {})}
         for number, endpoint in enumerate(served)
     }
     lines = [

@@ -31,12 +31,15 @@ class Setting:
     host: str | None = None
     model: str | None = None
     scan: bool = False
+    instance: str = ""
+    """Which of several servers of the host."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for `--json`."""
         return {
             "client": self.client,
             "host": self.host,
+            "instance": self.instance or None,
             "model": self.model,
             "form": self.form,
             "how": self.how,
@@ -57,4 +60,4 @@ def with_models(endpoints: list[Endpoint]) -> list[Endpoint]:
 
 def provider_id(endpoint: Endpoint) -> str:
     """An identifier that no program has taken for a provider of its own."""
-    return f"ollama-fleet-{endpoint.host}"
+    return f"ollama-fleet-{endpoint.name}"

@@ -10,9 +10,9 @@ from ollama_fleet.checks.kept_runs import KeptRun
 from ollama_fleet.deploys.surveyed import Surveyed
 from ollama_fleet.outputs.clients.every import CLIENTS, settings_for
 from ollama_fleet.outputs.clients.setting import Setting
-from ollama_fleet.outputs.endpoints import Endpoint, endpoints
+from ollama_fleet.outputs.endpoints import Endpoint, endpoints_of
 from ollama_fleet.outputs.estimates import speed_words
-from ollama_fleet.outputs.plans import PlannedHost, planned_host
+from ollama_fleet.outputs.plans import PlannedHost, Served, planned_host
 from ollama_fleet.outputs.report.bars import Bar, bar_of
 from ollama_fleet.outputs.report.charts import ModelRuns, runs_of_host
 from ollama_fleet.planner.host_decisions import Decided
@@ -107,10 +107,20 @@ class HostContent:
     error: str | None
     fits: bool
     models: tuple[PlacedModel, ...]
-    endpoint: Endpoint
+    endpoints: tuple[Endpoint, ...]
     settings: tuple[Setting, ...]
     found: Found | None
     runs: tuple[ModelRuns, ...] = ()
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Its server, or the first of several."""
+        return self.endpoints[0]
+
+    @property
+    def serves(self) -> tuple[str, ...]:
+        """Names of the models that its servers have."""
+        return tuple(dict.fromkeys(model.name for endpoint in self.endpoints for model in endpoint.models))
 
     @property
     def troubled(self) -> bool:
@@ -153,12 +163,12 @@ def content_of(
         surveyed: what was found on each of them, in the same order; None where no host was read.
         runs: what `tune` and `bench` have measured so far, the newest last.
     """
-    served = endpoints(hosts, lock)
-    settings = settings_for(list(CLIENTS), served)
+    served = [endpoints_of(host, lock) for host in hosts]
+    settings = settings_for(list(CLIENTS), [endpoint for several in served for endpoint in several])
     live: Sequence[Surveyed | None] = [None] * len(hosts) if surveyed is None else surveyed
     shown = [
-        _host(host, _planned(host, lock, found), endpoint, settings, found, lock, runs)
-        for host, endpoint, found in zip(hosts, served, live, strict=True)
+        _host(host, _planned(host, lock, found), of_host, settings, found, lock, runs)
+        for host, of_host, found in zip(hosts, served, live, strict=True)
     ]
     return Content(
         hosts=tuple(shown),
@@ -184,13 +194,18 @@ def _planned(host: HostSpec, lock: Lock, found: Surveyed | None) -> PlannedHost:
         return planned_host(host, lock)
     gpus = tuple(device.kind or device.name for device in found.state.devices)
     decided = tuple(Decided(placement.resolved, placement.decision) for placement in found.plan.placements)
-    return PlannedHost(host.name, gpus, decided)
+    served = tuple(
+        Served(placement.created.name, instance.name, instance.port)
+        for instance in found.plan.instances
+        for placement in instance.placements
+    )
+    return PlannedHost(host.name, gpus, decided, served=served)
 
 
 def _host(
     host: HostSpec,
     planned: PlannedHost,
-    endpoint: Endpoint,
+    endpoints: Sequence[Endpoint],
     settings: Sequence[Setting],
     found: Surveyed | None,
     lock: Lock,
@@ -204,9 +219,10 @@ def _host(
         error=planned.error,
         fits=planned.fits,
         models=tuple(
-            _model(item, _measured(item, host, planned.gpus or (), lock)) for item in planned.decided
+            _model(planned.label(number), item, _measured(item, host, planned.gpus or (), lock))
+            for number, item in enumerate(planned.decided)
         ),
-        endpoint=endpoint,
+        endpoints=tuple(endpoints),
         settings=tuple(setting for setting in settings if setting.host == host.name),
         found=None if found is None else _found(found),
         runs=runs_of_host(host.name, runs),
@@ -222,14 +238,14 @@ def _measured(item: Decided, host: HostSpec, gpus: Sequence[str], lock: Lock) ->
     return MeasuredModel(found.num_ctx, found.num_gpu, tuple(terms))
 
 
-def _model(item: Decided, measured: MeasuredModel | None) -> PlacedModel:
+def _model(name: str, item: Decided, measured: MeasuredModel | None) -> PlacedModel:
     decision, estimate = item.decision, item.decision.estimate
     rejected = decision.choice.rejected if decision.choice else None
     remarks = [*item.resolved.remarks, *decision.remarks]
     if rejected is not None:
         remarks.append(f"not taken: {rejected.reason}")
     return PlacedModel(
-        name=item.resolved.name,
+        name=name,
         base=decision.candidate.base,
         quantization=decision.candidate.quantization,
         num_ctx=decision.num_ctx,
