@@ -17,6 +17,7 @@ from .process import LabError
 RECORDED = Path(__file__).with_name("recorded")
 _DATA = "usr/share/lab-gpus.json"
 _TOOL = "usr/bin/nvidia-smi"
+NODE = "/dev/nvidiactl"
 _NAMESPACE = uuid.UUID("6f0c3c6e-6f6c-4c61-8d1a-0b1a6d5f2c11")
 
 
@@ -58,6 +59,8 @@ def install(root: Path, host: str, names: Sequence[str]) -> None:
             }
             gpus.append({**recording["gpu"], **identity})
         data = {"driver_version": driver, "cuda_version": cuda, "gpus": gpus}
+        # What the driver makes at boot; a unit may wait for it.
+        (root / "etc/tmpfiles.d/lab-gpus.conf").write_text(f"f {NODE} 0666 root root -\n")
     (root / _DATA).write_text(json.dumps(data, indent=1))
     tool = root / _TOOL
     tool.write_bytes(Path(__file__).with_name("nvidia_smi.py").read_bytes())

@@ -112,8 +112,29 @@ def _host(
     pattern: Pattern,
     told: Told,
 ) -> HostBenched:
-    chosen = [one for one in plan.placements if not models or one.resolved.name in models]
     problems: list[str] = []
+    benched: list[Benched] = []
+    for instance in plan.instances:
+        benched += _of_server(
+            host, source, spec, plan.of(instance), instance.sees(state), models, pattern, told, problems
+        )
+    kinds = tuple(device.kind or device.name for device in state.devices)
+    return HostBenched(spec.name, plan.release.version, kinds, tuple(benched), tuple(problems))
+
+
+def _of_server(
+    host: Host,
+    source: Source,
+    spec: HostSpec,
+    plan: HostPlan,
+    state: HostState,
+    models: Sequence[str],
+    pattern: Pattern,
+    told: Told,
+    problems: list[str],
+) -> list[Benched]:
+    """Benchmark what one server has; `plan` and `state` are those of this server."""
+    chosen = [one for one in plan.placements if not models or one.resolved.name in models]
     benched: list[Benched] = []
 
     def connect() -> Ollama:
@@ -127,14 +148,16 @@ def _host(
             as_before(server, now, problems, pattern.timeout) as residents,
         ):
             for placement in chosen:
-                benched.append(_placement(source, spec, state, connect, residents, placement, pattern, told))
-    kinds = tuple(device.kind or device.name for device in state.devices)
-    return HostBenched(spec.name, plan.release.version, kinds, tuple(benched), tuple(problems))
+                benched.append(
+                    _placement(source, spec, plan, state, connect, residents, placement, pattern, told)
+                )
+    return benched
 
 
 def _placement(
     source: Source,
     spec: HostSpec,
+    plan: HostPlan,
     state: HostState,
     connect: Callable[[], Ollama],
     residents: Residents,
@@ -144,8 +167,9 @@ def _placement(
 ) -> Benched:
     name, decision = placement.created.name, placement.decision
     facts = facts_of(decision.candidate, source.lock)
+    instance = plan.layout.instance
     blank = Benched(
-        model=placement.resolved.name,
+        model=f"{placement.resolved.name} on {instance}" if instance else placement.resolved.name,
         base=decision.candidate.base,
         num_ctx=decision.num_ctx,
         num_gpu=decision.num_gpu,
@@ -159,18 +183,18 @@ def _placement(
     except ApiError as error:
         found = out_of_memory(str(error), "late")
         return replace(blank, error=str(error) if found is None else explained(found, decision.estimate))
-    predicted = _predicted(source, spec, state, placement, pattern.fills)
+    predicted = _predicted(source, plan, state, placement, pattern.fills)
     return replace(blank, runs=tuple(runs), predicted=tuple(predicted.items()))
 
 
 def _predicted(
-    source: Source, spec: HostSpec, state: HostState, placement: Placement, fills: Sequence[int]
+    source: Source, plan: HostPlan, state: HostState, placement: Placement, fills: Sequence[int]
 ) -> dict[int, SpeedRange]:
     decision = placement.decision
     facts = facts_of(decision.candidate, source.lock)
     if facts is None or decision.estimate is None:
         return {}
-    gpus = Surroundings.of(state.devices, spec.env, str(spec.release.version)).gpus
+    gpus = Surroundings.of(state.devices, plan.service.environment, plan.release.version).gpus
     if len(gpus) != len(decision.estimate.devices):
         return {}
     found = {

@@ -89,6 +89,11 @@ def tune_host(source: Source, path: Path, spec: HostSpec, wish: Wish, told: Told
         found = look(host, source, spec)
         if found.plan is None or found.state is None:
             return HostTuned(spec.name, error=found.error or "no plan")
+        if found.plan.several:
+            return HostTuned(
+                spec.name,
+                error="a host with several instances is not tuned yet; write instances: 1 meanwhile",
+            )
         job = _Job(host, source, path, spec, found.plan, found.state, wish, told)
         try:
             return job.run()

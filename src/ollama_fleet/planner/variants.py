@@ -1,8 +1,9 @@
 """Names of models where several servers of one host have them: they share one directory, so a name is one model.
 
-Where all servers make the same of a model it has its own name, and so has, where they do not, the form that follows
-from no device: with no choice for its kind and nothing left open. Every other form has a tag of its own: the kind of
-the devices that it is made for, or, where that does not tell the forms apart, the instance's name.
+Where all servers make the same of a model it has its own name. Where they do not, that is the name of the form which
+follows from no device, with no choice for its kind and nothing left open, or else of the only one that several kinds of
+devices have in common. Every other form has a tag of its own: the kind of the devices that it is made for, or, where
+that does not tell the forms apart, the instance's name.
 """
 
 from __future__ import annotations
@@ -88,11 +89,14 @@ def _tags(
     name: str, forms: Sequence[Sequence[int]], instances: Sequence[Placed]
 ) -> Iterator[tuple[Sequence[int], str]]:
     """The tag of each form that gets one; a form is given by the numbers of the instances that have it."""
-    special = [users for users in forms if not _as_written(name, instances[users[0]])]
-    kinds = [{_kind(instances[number][1]) for number in users} for users in special]
-    apart = all(len(found) == 1 for found in kinds) and len(set[str]().union(*kinds)) == len(special)
+    written = [users for users in forms if _as_written(name, instances[users[0]])]
+    special = [users for users in forms if users not in written]
+    kinds = [sorted({_kind(instances[number][1]) for number in users}) for users in special]
+    shared = [users for users, found in zip(special, kinds, strict=True) if len(found) > 1]
     for users, found in zip(special, kinds, strict=True):
-        yield users, found.pop() if apart else instances[users[0]][0]
+        if not written and shared == [users]:
+            continue  # what several kinds of devices have in common keeps the plain name
+        yield users, found[0] if len(found) == 1 and kinds.count(found) == 1 else instances[users[0]][0]
 
 
 def _as_written(name: str, placed: Placed) -> bool:

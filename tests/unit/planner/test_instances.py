@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ollama_fleet.artifacts.lock import Lock
-from ollama_fleet.deploys.source import load_templates
+from ollama_fleet.deploys.source import load_templates, published
 from ollama_fleet.hardware.catalogue import catalogue
 from ollama_fleet.hardware.device import Device
+from ollama_fleet.outputs.plans import planned_host
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.host_plan import HostPlan, plan_host
 from ollama_fleet.planner.layout import Layout
@@ -248,3 +249,25 @@ def test_the_ports_of_all_servers_are_opened_and_no_other() -> None:
     assert found is not None
     assert found.ports == (11434, 11435)
     assert found.name == "ports 11434, 11435"
+
+
+def test_names_of_forms_follow_the_devices_and_mean_the_same_everywhere() -> None:
+    models = {"reasoner": {"from": "deepseek-r1:14b", "num_ctx": 16384, "num_gpu": "auto"}}
+    models["reasoner"]["per_gpu"] = {"rtx-4060-ti-16gb": {"num_ctx": 8192}}
+    document = {
+        "version": 1,
+        "release": {"version": "0.32.15"},
+        "models": models,
+        "hosts": {"h": {"models": ["reasoner"], "gpus": list(KINDS), "instances": "per-gpu"}},
+    }
+    fleet = Fleet.parse(json.dumps(document), catalogue().keys(), published=published)
+
+    planned = planned_host(fleet.host("h"), Lock())
+
+    assert [(one.name, one.instance) for one in planned.served] == [
+        ("reasoner:latest", "rtx-4090"),
+        ("reasoner:rtx-4060-ti-16gb", "rtx-4060-ti-16gb"),
+        ("reasoner:latest", "rtx-3090"),
+        ("reasoner:rtx-4060-ti-16gb", "rtx-4060-ti-16gb-2"),
+    ]
+    assert [item.decision.num_ctx for item in planned.decided] == [16384, 8192, 16384, 8192]

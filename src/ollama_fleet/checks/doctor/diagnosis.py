@@ -200,8 +200,10 @@ def _port(spec: HostSpec, answers: Answers) -> Finding:
     port = spec.listen.port
     if answers.listeners is None:
         return Finding("port", "unknown", f"whether {port} is free cannot be told: there is no `ss`")
-    ours = answers.state.service.pid if answers.state else 0
-    others = [one for one in answers.listeners if not ours or one.pid != ours]
+    state = answers.state
+    servers = () if state is None else (state.service, *state.instances.values())
+    ours = {server.pid for server in servers if server.pid}
+    others = [one for one in answers.listeners if one.pid not in ours]
     if not others:
         return Finding("port", "ok", f"{port} is {'our own' if answers.listeners else 'free'}")
     names = ", ".join(
