@@ -141,3 +141,131 @@ def test_a_second_apply_changes_nothing_with_one_command(tower: Tower) -> None:
     assert tower.host.ssh_sessions(mark) == ["exec"]
     drift = tower.fleet.drift()
     assert drift.code == 0, str(drift)
+
+
+def test_other_indices_are_no_change_and_a_card_that_is_gone_is_told(tower: Tower) -> None:
+    cards, pids = tower.cards(), tower.pids()
+    tower.set_cards([cards[2], cards[0], cards[3], cards[1]])
+    moved = tower.fleet.drift()
+    assert moved.code == 0, str(moved)
+
+    tower.set_cards([cards[0], cards[1], cards[3]])
+    gone = tower.fleet.drift()
+    assert gone.code == 2
+    assert "service ollama@rtx-3090" in gone.drifted(tower.host.name)
+
+    tower.settings(gpus=CARDS)
+    error = tower.fleet.drift()
+    assert error.code == 1
+    assert "gpus: rtx-3090 declared, but found:" in error.text
+    tower.settings(
+        gpus=None,
+        instances=[
+            {"name": "one", "devices": [cards[0]["uuid"]]},
+            {"name": "two", "devices": [cards[2]["uuid"]]},
+        ],
+    )
+    error = tower.fleet.drift()
+    assert error.code == 1
+    assert (
+        f"the instance two has {cards[2]['uuid']}, which is not there; there are {cards[0]['uuid']}"
+        in error.text
+    )
+
+    tower.settings(instances="per-gpu")
+    tower.set_cards(cards)
+    assert tower.fleet.drift().code == 0
+    assert tower.pids() == pids
+
+
+def test_a_card_that_is_swapped_gives_its_port_to_the_new_one(tower: Tower) -> None:
+    host, cards, pids = tower.host, tower.cards(), tower.pids()
+    new = {**cards[0], "uuid": "GPU-11111111-2222-4333-8444-555555555555"}
+    tower.set_cards([cards[0], cards[1], new, cards[3]])
+
+    swapped = tower.fleet.apply()
+
+    assert swapped.code == 0, str(swapped)
+    assert "service ollama@rtx-3090" in swapped.items(host.name)
+    environment = process_environment(host, main_pid(host, "ollama@rtx-4090-2.service"))
+    assert environment["OLLAMA_HOST"] == "[::]:11436"
+    assert environment["CUDA_VISIBLE_DEVICES"] == new["uuid"]
+    assert not host.exists("/etc/ollama-fleet/instances/rtx-3090")
+    others = [name for name in NAMES if name != "rtx-3090"]
+    assert tower.pids(others) == {name: pids[name] for name in others}
+    tower.set_cards(cards)
+    back = tower.fleet.apply()
+    assert back.code == 0, str(back)
+
+
+def test_drift_of_one_instance_is_named_and_repaired_alone(tower: Tower) -> None:
+    host, pids = tower.host, tower.pids()
+    path = "/etc/ollama-fleet/instances/rtx-4060-ti-16gb"
+    host.write(path, host.read(path) + 'OLLAMA_DEBUG="1"\n', 0o600)
+    host.run(["systemctl", "stop", "ollama@rtx-4060-ti-16gb-2.service"])
+
+    drift = tower.fleet.drift()
+    repaired = tower.fleet.apply()
+
+    assert drift.code == 2
+    assert drift.drifted(host.name) == {f"file {path}", "service ollama@rtx-4060-ti-16gb-2"}
+    assert repaired.code == 0, str(repaired)
+    after = tower.pids()
+    same = ["rtx-4090", "rtx-3090"]
+    assert [after[name] for name in same] == [pids[name] for name in same]
+    assert all(after[name] not in (0, pids[name]) for name in NAMES if name not in same)
+
+
+def test_a_change_that_fails_leaves_every_server_as_it_was(tower: Tower) -> None:
+    host = tower.host
+    environments = {name: process_environment(host, pid) for name, pid in tower.pids().items()}
+    tower.settings(listen="[::]:12000")
+    host.run(["systemd-run", "--unit=squatter", "python3", "-m", "http.server", "12002"])
+
+    failed = tower.fleet.apply()
+
+    assert failed.code != 0
+    assert "ollama@rtx-3090.service does not stay up" in failed.text
+    assert "went back to release" in failed.text
+    assert {name: process_environment(host, pid) for name, pid in tower.pids().items()} == environments
+    host.run(["systemctl", "stop", "squatter.service"])
+    tower.settings(listen="[::]:11434")
+    assert tower.fleet.apply().code == 0
+
+
+def test_every_server_is_verified_and_listed(tower: Tower) -> None:
+    verified = tower.fleet.run("ollama-fleet", "verify", "--depth", "load", "--json")
+    assert verified.code == 0, str(verified)
+    placements = json.loads(verified.stdout)["hosts"][tower.host.name]["placements"]
+    assert {name.partition(" on ")[2] for name in placements} == set(NAMES)
+    assert placements["reasoner:rtx-3090 on rtx-3090"]["layers"]["offloaded"] == 1
+
+    tower.settings(gpus=CARDS)
+    listed = json.loads(tower.fleet.run("ollama-fleet", "clients", "--json").stdout)["endpoints"]
+    tower.settings(gpus=None)
+    assert [(one["instance"], one["url"].rpartition(":")[2]) for one in listed] == [
+        (name, str(11434 + number)) for number, name in enumerate(NAMES)
+    ]
+    assert [model["name"] for model in listed[1]["models"]] == ["reasoner:rtx-4060-ti-16gb", "helper"]
+
+
+def test_back_to_one_server(tower: Tower) -> None:
+    host, fleet = tower.host, tower.fleet
+    rules = host.run("nft list ruleset").stdout
+    assert "dport 11437" in rules
+    tower.settings(instances=None)
+
+    one = fleet.apply()
+
+    assert one.code == 0, str(one)
+    assert main_pid(host) > 0
+    assert tower.pids() == dict.fromkeys(NAMES, 0)
+    for path in (
+        "/etc/systemd/system/ollama@.service",
+        "/etc/ollama-fleet/instances",
+        "/var/lib/ollama-fleet/instances",
+    ):
+        assert not host.exists(path)
+    assert "dport 11437" not in host.run("nft list ruleset").stdout
+    again = fleet.apply()
+    assert again.changed(host.name) == set(), str(again)
