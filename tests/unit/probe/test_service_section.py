@@ -6,7 +6,7 @@ import base64
 
 from ollama_fleet.planner.state import OtherModels, OtherServer
 from ollama_fleet.probe.sections import others
-from ollama_fleet.probe.sections.service import parse
+from ollama_fleet.probe.sections.service import parse, parse_instances
 
 SHOWN = """\
 MainPID=734
@@ -96,3 +96,30 @@ def test_other_servers_and_their_models() -> None:
     servers, stores = others.parse(lines)
     assert servers == (OtherServer(12, "llm.service", "0.0.0.0:11434"), OtherServer(13, "", ""))
     assert stores == (OtherModels("/data/my models", 3, 2 << 20),)
+
+
+def test_each_of_several_servers_has_its_own_state() -> None:
+    lines = [
+        *SHOWN,
+        "instance rtx-4090",
+        "Id=ollama@rtx-4090.service",
+        "ActiveState=active",
+        "UnitFileState=enabled",
+        "MainPID=41",
+        "runs_as ollama",
+        "environment",
+        "plain OLLAMA_HOST=0.0.0.0:11434",
+        "hashed TOKEN abc",
+        "instance cpu",
+        "Id=ollama@cpu.service",
+        "ActiveState=failed",
+        "MainPID=0",
+    ]
+    found = parse_instances(lines)
+
+    assert found["rtx-4090"].active == "active"
+    assert found["rtx-4090"].enabled == "enabled"
+    assert found["rtx-4090"].environment == {"OLLAMA_HOST": "0.0.0.0:11434"}
+    assert found["cpu"].active == "failed"
+    assert found["cpu"].environment is None
+    assert parse(lines) == parse(SHOWN)
