@@ -67,7 +67,8 @@ def host_files(
         if not foreign_unit:
             of_server.append(rendered.file(layout.unit, "ollama.service.j2", {}))
     line = login_line(layout)
-    return HostFiles(tuple(of_server), (rendered.profile(environment),), () if line is None else (line,))
+    of_shells = (rendered.profile(environment), *rendered.resume_hook())
+    return HostFiles(tuple(of_server), of_shells, () if line is None else (line,))
 
 
 def instance_files(
@@ -109,7 +110,7 @@ def instance_files(
     of_server.append(rendered.file(layout.instance_unit, "ollama.service.j2", {}))
     first = next(iter(environments.values()))
     noted = WantedFile(layout.instance_note, f"# Written by {MARK}.\n{note}".encode(), "root", "root")
-    return HostFiles(tuple(of_server), (rendered.profile(first), noted), ())
+    return HostFiles(tuple(of_server), (rendered.profile(first), noted, *rendered.resume_hook()), ())
 
 
 class _Rendering:
@@ -155,6 +156,12 @@ class _Rendering:
         """One file, rendered with these variables of the server."""
         text = self.templates.render(template, {**self.values, "environment": variables})
         return WantedFile(path, text.encode(), *self.owner, mode, secret)
+
+    def resume_hook(self) -> tuple[WantedFile, ...]:
+        """What starts the servers anew when the machine has slept; nothing where there is no GPU."""
+        if not self.values["device_nodes"] or self.layout.scope != "system":
+            return ()
+        return (self.file(self.layout.resume_hook, "ollama-resume.sh.j2", {}, 0o755),)
 
     def profile(self, environment: Mapping[str, str]) -> WantedFile:
         """What people's shells read."""

@@ -170,6 +170,11 @@ class Layout:
         return self.state.rpartition("\\")[0]
 
     @property
+    def resume_hook(self) -> str:
+        """What systemd runs when the machine has slept; system scope only."""
+        return "/usr/lib/systemd/system-sleep/ollama-fleet"
+
+    @property
     def command_backup(self) -> str:
         """An `ollama` of somebody else that stood where our link is; it stays near, where it finds its libraries."""
         return f"{self.command}.before-fleet"
@@ -244,6 +249,7 @@ class Layout:
         if self.scope == "system":
             own += [self.firewall_script, self.firewall_unit]
             own += [self.instances, self.instance_unit, self.instance_drop_in, self.instance_note]
+            own.append(self.resume_hook)
         if self.login_profile:
             own.append(self.login_profile)
         found: dict[str, None] = {}

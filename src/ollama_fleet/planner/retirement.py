@@ -140,7 +140,7 @@ def _files(state: HostState, layout: Layout, own_unit: bool) -> tuple[str, ...]:
         ours.append(layout.unit)
     ours += [layout.for_instance(name).environment for name in sorted(state.instances)]
     if layout.scope == "system":
-        ours += [layout.instance_unit, layout.instance_drop_in]
+        ours += [layout.instance_unit, layout.instance_drop_in, layout.resume_hook]
     return tuple(path for path in ours if path in state.files)
 
 

@@ -24,6 +24,7 @@ class ProbeRequest:
         if layout.scope == "system":
             files += [layout.firewall_script, layout.firewall_unit]
             files += [layout.instance_unit, layout.instance_drop_in, layout.instance_note]
+            files.append(layout.resume_hook)
         if layout.login_profile:
             files.append(layout.login_profile)
         return files
