@@ -164,7 +164,8 @@ def content_of(
         runs: what `tune` and `bench` have measured so far, the newest last.
     """
     served = [endpoints_of(host, lock) for host in hosts]
-    settings = settings_for(list(CLIENTS), [endpoint for several in served for endpoint in several])
+    every = [endpoint for of_host in served for endpoint in of_host]
+    settings = settings_for(list(CLIENTS), every)
     live: Sequence[Surveyed | None] = [None] * len(hosts) if surveyed is None else surveyed
     shown = [
         _host(host, _planned(host, lock, found), of_host, settings, found, lock, runs)
@@ -172,7 +173,7 @@ def content_of(
     ]
     return Content(
         hosts=tuple(shown),
-        reaches=tuple(_reaches(served)),
+        reaches=tuple(_reaches(every)),
         settings=tuple(setting for setting in settings if setting.host is None),
         models=len({model.name for host in hosts for model in host.models}),
         live=surveyed is not None,
