@@ -56,6 +56,17 @@ class Tower:
         """The process of each instance."""
         return {name: main_pid(self.host, f"ollama@{name}.service") for name in names}
 
+    def environments(self) -> dict[str, dict[str, str]]:
+        """What of the environment of each instance is ours."""
+        return {
+            name: {
+                key: value
+                for key, value in process_environment(self.host, pid).items()
+                if key.startswith(("OLLAMA", "CUDA", "ROCR", "GGML"))
+            }
+            for name, pid in self.pids().items()
+        }
+
     def params(self, model: str) -> dict[str, Any]:
         """Parameters of a model, read from its files."""
         stored = manifest(self.host, MODELS_DIR, f"registry.ollama.ai/library/{model.replace(':', '/')}")
@@ -218,7 +229,7 @@ def test_drift_of_one_instance_is_named_and_repaired_alone(tower: Tower) -> None
 
 def test_a_change_that_fails_leaves_every_server_as_it_was(tower: Tower) -> None:
     host = tower.host
-    environments = {name: process_environment(host, pid) for name, pid in tower.pids().items()}
+    environments = tower.environments()
     tower.settings(listen="[::]:12000")
     host.run(["systemd-run", "--unit=squatter", "python3", "-m", "http.server", "12002"])
 
@@ -227,7 +238,7 @@ def test_a_change_that_fails_leaves_every_server_as_it_was(tower: Tower) -> None
     assert failed.code != 0
     assert "ollama@rtx-3090.service does not stay up" in failed.text
     assert "went back to release" in failed.text
-    assert {name: process_environment(host, pid) for name, pid in tower.pids().items()} == environments
+    assert tower.environments() == environments
     host.run(["systemctl", "stop", "squatter.service"])
     tower.settings(listen="[::]:11434")
     assert tower.fleet.apply().code == 0

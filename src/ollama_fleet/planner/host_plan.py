@@ -202,6 +202,8 @@ def _plan(
     undeclared_there = undeclared(placements, release.version, lock, manager, state, layout)
     firewall = _firewall(spec, [instance.port for instance in instances], state, layout)
     bases = tuple(dict.fromkeys(placement.base for placement in placements))
+    ports = [instance.port for instance in instances]
+    notes = remarks(spec, state, layout, firewall, placements, undeclared_there, ports)
     return HostPlan(
         host=spec.name,
         layout=layout,
@@ -221,7 +223,7 @@ def _plan(
         address=instances[0].address,
         port=instances[0].port,
         outside_address=_outside_address(spec),
-        told=tuple(remarks(spec, state, layout, firewall, placements, undeclared_there)),
+        told=tuple(dict.fromkeys(notes)),
         shortage=shortage(disk_needs(release, bases, lock, state, layout), state),
         instances=instances,
         gone=gone,

@@ -26,10 +26,11 @@ def remarks(
     firewall: WantedFirewall | None,
     placements: Sequence[Placement],
     undeclared: Sequence[Pruned],
+    ports: Sequence[int],
 ) -> Iterator[str]:
-    """Yield one line each."""
+    """Yield one line each; `ports` are those of the host's servers."""
     yield from _firewall(spec, state, firewall)
-    yield from _service(spec, state, layout)
+    yield from _service(spec, state, layout, ports)
     if spec.prune == "report" and (left := left_words(undeclared)):
         yield left
     if state.device_error:
@@ -47,18 +48,20 @@ def _firewall(spec: HostSpec, state: HostState, wanted: WantedFirewall | None) -
         yield from notes(wanted, state.firewall)
 
 
-def _service(spec: HostSpec, state: HostState, layout: Layout) -> Iterator[str]:
+def _service(spec: HostSpec, state: HostState, layout: Layout, ports: Sequence[int]) -> Iterator[str]:
     if manager_of(state.platform, layout) == "supervisor":
         yield "no systemd for this account: the server is kept running by a script and does not survive a reboot"
-    yield from _found(spec, state, layout)
+    yield from _found(spec, state, layout, ports)
     ours = {"OLLAMA_HOST", "OLLAMA_MODELS", *spec.env}
-    for path, text in state.service.foreign_drop_ins.items():
+    servers = (state.service, *state.instances.values())
+    foreign = {path: text for server in servers for path, text in server.foreign_drop_ins.items()}
+    for path, text in foreign.items():
         yield f"{path} is not ours and is left as it is{_touching(text, ours)}"
     for name in sorted(name for name in spec.secrets if name.upper() in LOGGED):
         yield f"the server writes {name} into its log when it starts: whoever may read the journal reads the secret"
 
 
-def _found(spec: HostSpec, state: HostState, layout: Layout) -> Iterator[str]:
+def _found(spec: HostSpec, state: HostState, layout: Layout, ports: Sequence[int]) -> Iterator[str]:
     """An Ollama of before: what becomes of its unit, its command, its models."""
     there = state.service
     if has_foreign_unit(state, layout):
@@ -71,7 +74,7 @@ def _found(spec: HostSpec, state: HostState, layout: Layout) -> Iterator[str]:
         yield f"{foreign.path} of somebody else ({foreign.version or 'no version'}) is kept as {layout.command_backup}"
     for other in there.others:
         whose = other.unit or f"process {other.pid}"
-        if not other.unit or port_of(other.listen) != spec.listen.port:
+        if not other.unit or port_of(other.listen) not in ports:
             yield f"{whose} runs another Ollama, on port {port_of(other.listen)}; it is left alone"
         else:
             yield f"{whose} runs another Ollama on the same port: it is stopped and disabled, and its unit stays"
