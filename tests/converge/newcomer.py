@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import yaml
@@ -45,14 +46,13 @@ def clone(target: Path) -> None:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """An account with an empty home, on a machine whose pip is set as this one's."""
-    kept = {
-        key: value for key, value in os.environ.items() if key in ("PATH", "LANG") or key.startswith("PIP")
-    }
+    """An account with an empty home, on a machine whose Python and pip are those of the tests."""
+    kept = {key: value for key, value in os.environ.items() if key == "LANG" or key.startswith("PIP")}
     home.mkdir(exist_ok=True)
     return {
         "PIP_CACHE_DIR": str(Path.home() / ".cache/pip"),
         **kept,
+        "PATH": f"{Path(sys.executable).resolve().parent}:{os.environ['PATH']}",
         "HOME": str(home),
         "TERM": "xterm-256color",
     }
