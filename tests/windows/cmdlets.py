@@ -160,7 +160,7 @@ def _hash(m: Machine, i: Interpreter, p: dict[str, Any], rest: list[Any], piped:
 @cmdlet("Get-Command", "Name", "CommandType")
 def _get_command(m: Machine, i: Interpreter, p: dict[str, Any], rest: list[Any], piped: Any) -> list[Any]:
     name = text(p.get("name", rest[0] if rest else "")).lower()
-    there = {"curl.exe", "tar.exe", "icacls.exe"} | ({"nvidia-smi.exe"} if m.gpus is not None else set())
+    there = {"curl.exe", "tar.exe", "icacls.exe"} | ({"nvidia-smi.exe"} if m.gpus.exists() else set())
     if name in there:
         return [PsObject("ApplicationInfo", {"Source": f"C:\\Windows\\System32\\{name}"})]
     raise ThrownError(f"The term '{name}' is not recognized.")

@@ -29,6 +29,8 @@ class WindowsHost:
     user: str
     key: Path
     process: subprocess.Popen[str]
+    meant: int = 0
+    """A place in the log: up to it, what is missing was asked for on purpose."""
 
     @classmethod
     def start(
@@ -40,7 +42,6 @@ class WindowsHost:
         port: int = 0,
         key: Path | None = None,
         before: tuple[str, ...] = (),
-        gpus: str | None = None,
     ) -> WindowsHost:
         """Make a host in a folder and start it; `before` is put before its command, as `ip netns exec NAME`."""
         folder.mkdir(exist_ok=True)
@@ -62,9 +63,6 @@ class WindowsHost:
             f"{client}.pub",
         ]
         options += ["--host-key", str(folder / "host-key"), "--log", str(folder / "log")]
-        if gpus is not None:
-            (folder / "gpus").write_text(gpus)
-            options += ["--gpus", str(folder / "gpus")]
         with (folder / "stderr").open("w") as errors:
             process = subprocess.Popen(
                 [*before, sys.executable, "-m", "windows.server", *options],
@@ -121,6 +119,14 @@ class WindowsHost:
         assert done.returncode == 0, done
         return done.stdout
 
+    def play_gpus(self, told: dict[str, Any] | None) -> None:
+        """What `nvidia-smi` answers from, see programs.py; None takes it away."""
+        place = self.folder / "gpus.json"
+        if told is None:
+            place.unlink(missing_ok=True)
+        else:
+            place.write_text(json.dumps(told))
+
     def log(self) -> list[dict[str, Any]]:
         """What was executed, in order."""
         path = self.folder / "log"
@@ -135,8 +141,8 @@ class WindowsHost:
         return [entry for entry in self.log()[since:] if entry["kind"] not in ("inner", "missing")]
 
     def missing(self) -> list[str]:
-        """What the stand-in was asked for and does not know; must be nothing."""
-        return [entry["what"] for entry in self.log() if entry["kind"] == "missing"]
+        """What the stand-in was asked for and does not know, since that was last meant; must be nothing."""
+        return [entry["what"] for entry in self.log()[self.meant :] if entry["kind"] == "missing"]
 
     def stop(self) -> None:
         """Switch it off."""

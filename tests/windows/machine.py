@@ -23,10 +23,10 @@ HOME = f"C:\\Users\\{USER}"
 class Machine:
     """All state of a host."""
 
-    def __init__(self, wine: Wine, *, gpus: str | None = None) -> None:
+    def __init__(self, wine: Wine, gpus: Path) -> None:
         self.wine = wine
         self.gpus = gpus
-        """What `nvidia-smi` prints for the query of ollama-fleet; None where there is none."""
+        """What `nvidia-smi` answers from, see programs.py; no such file, no such program."""
         self.firewall = Firewall()
         self.processes = Processes(wine)
         self.scheduler = Scheduler(wine, self._run_task)

@@ -322,7 +322,8 @@ class Interpreter:
                 raise NotModelledError(f"call operator {_words(parts[0])}")
             parts = parts[1:]
         head = _only(parts[0])
-        target: Any = self.value(head) if called and head.type != "command_name" else _words(head)
+        named = head.type in ("command_name", "path_command_name_token")
+        target: Any = self.value(head) if called and not named else _words(head)
         elements = [
             q
             for p in parts[1:]

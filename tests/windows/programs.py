@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from windows.values import NotModelledError, text
@@ -35,8 +37,8 @@ def run(
         code, out, _ = m.wine.run(*([low.removesuffix(".exe"), *words]))
     elif low == "ollama.exe":
         code, out = _ollama(m, i, name, words)
-    elif low == "nvidia-smi.exe" and m.gpus is not None:
-        code, out = 0, m.gpus.encode()
+    elif low == "nvidia-smi.exe" and m.gpus.exists():
+        code, out = _nvidia_smi(m, words)
     elif low == "curl.exe":
         code, out = _curl(m, words)
     elif low == "tar.exe":
@@ -63,6 +65,27 @@ def _ollama(m: Machine, i: Interpreter, name: str, words: list[str]) -> tuple[in
         check=False,
     )
     return done.returncode, done.stdout + done.stderr
+
+
+def _nvidia_smi(m: Machine, words: list[str]) -> tuple[int, bytes]:
+    """`--query-gpu=FIELDS --format=csv,noheader,nounits`, from a file: {"fails": TEXT}, or {"gpus": [{FIELD: …}]}.
+
+    What models take is told by the stand-in for Ollama in the file of the name that "used" gives, {"INDEX": MiB}.
+    """
+    told = json.loads(m.gpus.read_text())
+    if "fails" in told:
+        return 9, told["fails"].encode()
+    query, form = words
+    if not query.startswith("--query-gpu=") or form != "--format=csv,noheader,nounits":
+        raise NotModelledError(f"nvidia-smi {words}")
+    where = Path(told["used"])
+    taken = json.loads(where.read_text()) if where.exists() else {}
+    rows = []
+    for gpu in told["gpus"]:
+        used = int(taken.get(gpu["index"], 0))
+        memory = {"memory.used": str(used), "memory.free": str(int(gpu["memory.total"]) - used)}
+        rows.append(", ".join({**gpu, **memory}[field] for field in query.partition("=")[2].split(",")))
+    return 0, "\n".join(rows).encode()
 
 
 _CURL = {

@@ -168,7 +168,7 @@ class Door(asyncssh.SSHServer):
 async def serve(options: argparse.Namespace) -> None:
     wine = Wine(options.prefix)
     wine.keep_warm()
-    machine = Machine(wine, gpus=options.gpus.read_text() if options.gpus else None)
+    machine = Machine(wine, options.log.parent / "gpus.json")
     Files.wine = wine
     keys = options.log.parent / "authorized_keys"
     keys.write_text(options.client_key.read_text())
@@ -199,8 +199,8 @@ async def serve(options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    for name in ("prefix", "client-key", "host-key", "log", "gpus"):
-        parser.add_argument(f"--{name}", type=Path, required=name != "gpus")
+    for name in ("prefix", "client-key", "host-key", "log"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--address", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     asyncio.run(serve(parser.parse_args()))
