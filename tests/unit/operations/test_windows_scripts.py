@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ollama_fleet.artifacts.names import ModelName
+from ollama_fleet.checks.doctor import windows as doctor
 from ollama_fleet.connectors.powershell import framed
-from ollama_fleet.operations.windows import running
+from ollama_fleet.operations.windows import running, snapshot
+from ollama_fleet.operations.windows.retirement import retirement_script
 from ollama_fleet.operations.windows.script import remove, stop_server, write_text
 from ollama_fleet.planner.items.windows.firewall import DESCRIPTION, WindowsFirewall
 from ollama_fleet.planner.layout import Layout
-from ollama_fleet.planner.state import HostState, Platform
-from ollama_fleet.planner.windows.state import WindowsFirewallState, WindowsRule
+from ollama_fleet.planner.retirement import Models
+from ollama_fleet.planner.state import FileState, HostState, Platform, StoredModel
+from ollama_fleet.planner.windows.before import BeforeWindows
+from ollama_fleet.planner.windows.retirement import WindowsRetirement
+from ollama_fleet.planner.windows.state import SetupInstall, WindowsFirewallState, WindowsRule, WindowsState
 from ollama_fleet.probe.request import ProbeRequest
 from ollama_fleet.probe.windows import read
 from windows.powershell import parse
@@ -35,8 +43,60 @@ def test_every_script_parses(value: str) -> None:
         running.write_record(layout, "20260101T000000Z-abc", value),
         running.remove_bad_blobs([value, value]),
         running.remove_release(layout, value),
+        "\n".join(snapshot.take(layout)),
+        "\n".join(snapshot.put_back(layout, created=[value])),
+        "\n".join(snapshot.put_back(layout, snapshot=layout.kept)),
+        "\n".join(snapshot.settle(layout)),
+        retirement_script(retirement(layout, value)),
+        doctor.script(layout, 11434, [f"https://{value}/"], [value], {}),
+        doctor.script(layout, 11434, [f"https://{value}/"], [value], {"HTTPS_PROXY": value}),
     ):
         parse(framed(script))
+
+
+def retirement(layout: Layout, value: str) -> WindowsRetirement:
+    """One that has something of everything."""
+    foreign = rule(name=value, display=value, description=value, sources=("0.0.0.0/0", "LocalSubnet"))
+    stored = StoredModel(ModelName.parse("tiny"), b"{}")
+    return WindowsRetirement(
+        layout=layout,
+        task=True,
+        rules=(foreign,),
+        rules_back=(foreign,),
+        variables={"OLLAMA_HOST": value, "OLLAMA_MODELS": None},
+        links=(f"C:\\{value}\\Ollama.lnk",),
+        releases=(value,),
+        models=Models(going=(stored,), blobs=("sha256:aa",)),
+        models_whole=False,
+        directories=(layout.models, layout.root),
+        goes=(),
+        stays=(),
+    )
+
+
+@given(VALUES)
+def test_what_was_before_is_noted_and_read_back(value: str) -> None:
+    layout = Layout.of("windows", "D:\\Models")
+    setups = (SetupInstall("C:\\ollama.exe", "0.24.0", f"C:\\{value}.lnk", False),)
+    windows = WindowsState(variables={"OLLAMA_HOST": value}, setups=setups)
+    by_hand, ours = rule(description=value), rule(name="ollama-fleet-11434")
+    empty = replace(state_with(by_hand, ours, rule(name="web", display="web")), windows=windows)
+    note = BeforeWindows.of(empty, layout).with_today(empty, layout)
+
+    state = replace(
+        HostState(PLATFORM), files={layout.before: FileState("file", 0, "", "", note.text().encode())}
+    )
+    known = BeforeWindows.of(state, layout)
+
+    assert known == note
+    assert (known.rules, known.variables, known.links) == (
+        (by_hand,),
+        {"OLLAMA_HOST": value},
+        (f"C:\\{value}.lnk",),
+    )
+    assert {layout.root, layout.models, layout.state} <= known.absent
+    # Later looks add places, and take nothing that an apply has set for what was there before.
+    assert known.with_today(state, layout).variables == known.variables
 
 
 def state_with(*rules: WindowsRule, local_rules: bool = True) -> HostState:
