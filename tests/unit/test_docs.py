@@ -175,6 +175,15 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(other), target
 
 
+def test_every_page_is_in_the_menu_of_the_site() -> None:
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
+    pages = {page.name for page in ROOT.glob("docs/*.md")}
+
+    assert set(re.findall(r"([\w.-]+\.md)$", menu, re.MULTILINE)) == pages, (
+        "name the page below nav in mkdocs.yml"
+    )
+
+
 @pytest.mark.parametrize("english", ["README.md", "docs/tutorial.md"])
 def test_both_languages_show_the_same(english: str) -> None:
     """Same code but for its comments, the same chapters, tables of the same length, the same pages to read on."""
