@@ -18,7 +18,7 @@ from lab.__main__ import main as lab_command
 from ollama_fleet.cli import cli
 from unit.documents import PAGES, ROOT, in_language
 
-SYSTEM = {".", "cd", "cp", "git", "pip", "python3", "sudo"}
+SYSTEM = {".", "cd", "cp", "curl", "git", "pip", "python3", "sudo"}
 """First words that no file of ours provides."""
 PLACEHOLDERS = re.compile(r"[A-Z…]+|主机|模型|地址")
 """Words that stand for something of the reader's."""
