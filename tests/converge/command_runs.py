@@ -12,7 +12,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _TOLD = re.compile(r"^\s*\[(?P<host>[^\]]+)\] (?P<line>.*)$", re.MULTILINE)
 _CHANGE = re.compile(
     r"(?P<item>(account|directory|firewall|variable|tray app|file|line|release|service|base|import|model|loaded"
-    r"|rollout|prune) \S.*?): "
+    r"|rollout|prune|access) \S.*?): "
 )
 _RESTART = "service ollama: restart for the new "
 OPERATION = "ollama-fleet | "

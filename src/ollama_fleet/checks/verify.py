@@ -25,6 +25,7 @@ from ollama_fleet.checks.verdict import Depth, HostVerdict, PlacementVerdict
 from ollama_fleet.operations.context import StepFailed, just_loaded
 from ollama_fleet.operations.readiness import wait_until_ready
 from ollama_fleet.planner.host_plan import HostPlan
+from ollama_fleet.planner.items.access import WantedAccess
 from ollama_fleet.planner.items.prune import KIND as PRUNE
 from ollama_fleet.planner.layout import Scope
 from ollama_fleet.planner.state import HostState
@@ -244,4 +245,6 @@ def _remarks(seen: Observation, start: ServerStart, scope: Scope) -> Iterator[st
 def _summary(plan: HostPlan, version: str) -> str:
     names = ", ".join(model.name for model in plan.models) or "no models"
     where = "on loopback only" if plan.loopback_only else f"on {plan.outside_address}:{plan.port}"
+    if isinstance(plan.access, WantedAccess):
+        where = f"behind a front door on port {plan.access.port}"
     return f"Ollama {version} {where}: {names}"

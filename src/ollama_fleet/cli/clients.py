@@ -30,7 +30,7 @@ def command(client: str | None, hosts: tuple[str, ...], qr: bool | None, as_json
     """Print what to import into CLIENT (every one if left out), for each host and model of fleet.yaml.
 
     No host is asked. Ollama has no passwords: whoever reaches a port may use it, and the key in some settings only
-    fills a field.
+    fills a field. Behind a front door (access) the key is a token: settings say where it is found, not what it is.
 
     Example: ollama-fleet clients chatbox --host gpu-01
     """
@@ -77,7 +77,12 @@ def _remarks(found: list[Endpoint]) -> list[str]:
             lines.append(f"{endpoint.name}: serves no model")
         elif not endpoint.reachable:
             lines.append(
-                f"{endpoint.name}: listens on {endpoint.url.removeprefix('http://')} only, so no other machine "
+                f"{endpoint.name}: listens on {endpoint.url.partition('://')[2]} only, so no other machine "
                 "reaches it; write listen and firewall.allow_from to let them"
+            )
+        elif endpoint.token is not None:
+            lines.append(
+                f"{endpoint.name}: put the token of {endpoint.client} in the place of <{endpoint.token}>, "
+                "where that stands"
             )
     return lines

@@ -19,13 +19,14 @@ from ollama_fleet.deploys.recording import pending_record
 from ollama_fleet.deploys.rollout import rollout, touched
 from ollama_fleet.deploys.source import Source, load_source
 from ollama_fleet.deploys.windows import prepare_windows
-from ollama_fleet.operations import firewall, ollama
+from ollama_fleet.operations import access, firewall, ollama
 from ollama_fleet.operations.context import StepFailed, has_changed, step
 from ollama_fleet.operations.observer import observer_of
 from ollama_fleet.operations.record import Pending
 from ollama_fleet.planner.changes import change_lines
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.host_plan import HostPlan
+from ollama_fleet.planner.items.access import WantedAccess
 from ollama_fleet.planner.state import HostState
 from ollama_fleet.probe.fact import ProbeFailed, fail, forget
 from ollama_fleet.probe.read import ProbeError
@@ -102,7 +103,17 @@ def _prepare_linux(spec: HostSpec, plan: HostPlan) -> None:
 
 def _change(source: Source, spec: HostSpec, plan: HostPlan, state: HostState) -> None:
     """The same operation on all hosts, since they take turns in it."""
+    # Hosts without a front door, that is most, are not bothered with steps about it.
+    wanted = plan.access if isinstance(plan.access, WantedAccess) else None
+    given_up = wanted is None and plan.access is not None and bool(plan.access.differences(state))
+    if wanted or given_up:
+        ports = tuple(instance.port for instance in plan.instances)
+        access.make_way(name="Front door out of the way", ports=ports, models_dir=spec.models_dir)
     rollout(name="Rollout", source=source, spec=spec, plan=plan, state=state)
+    if wanted:
+        access.door(name="Front door", wanted=wanted, models_dir=spec.models_dir)
+    elif given_up:
+        access.no_door(name="No front door", models_dir=spec.models_dir)
 
 
 def _conclude(

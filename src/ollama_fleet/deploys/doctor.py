@@ -24,7 +24,7 @@ from ollama_fleet.checks.doctor.script import TIMEOUT, Answers, Questions, parse
 from ollama_fleet.checks.exposure import readable_files
 from ollama_fleet.deploys.examined import Examined
 from ollama_fleet.deploys.host_entries import check_keys, host_entry, pyinfra_name
-from ollama_fleet.deploys.secrets import readable_by_all, secrets_of
+from ollama_fleet.deploys.secrets import access_secrets_of, readable_by_all, secrets_of
 from ollama_fleet.deploys.source import Source
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.fetching import to_fetch
@@ -94,8 +94,16 @@ def _findings(source: Source, spec: HostSpec, answers: Answers) -> list[Finding]
     if answers.state is not None:
         try:
             secrets = secrets_of(spec, source.fleet.folder)
+            access = access_secrets_of(spec, source.fleet.folder)
             plan = plan_host(
-                spec, source.lock, source.insecure, source.templates, secrets, answers.state, answers.layout
+                spec,
+                source.lock,
+                source.insecure,
+                source.templates,
+                secrets,
+                answers.state,
+                answers.layout,
+                access,
             )
             sizes = [(item, to_fetch(item, answers.state)) for item in plan.items()]
             releases = sum(size for item, size in sizes if isinstance(item, WantedRelease))

@@ -7,7 +7,7 @@ from pyinfra.api.host import Host
 from ollama_fleet.api.errors import ApiError
 from ollama_fleet.api.listed import by_name
 from ollama_fleet.api.through import server_of
-from ollama_fleet.deploys.secrets import secrets_of
+from ollama_fleet.deploys.secrets import access_secrets_of, secrets_of
 from ollama_fleet.deploys.source import Source
 from ollama_fleet.planner.host_plan import HostPlan, plan_host
 from ollama_fleet.planner.instance import Instance
@@ -30,7 +30,8 @@ def plan_connected(host: Host, source: Source, spec: HostSpec) -> tuple[HostPlan
     request = ProbeRequest(Layout.of(spec.place, spec.models_dir))
     state, layout = probe(host, request)
     secrets = secrets_of(spec, source.fleet.folder)
-    plan = plan_host(spec, source.lock, source.insecure, source.templates, secrets, state, layout)
+    access = access_secrets_of(spec, source.fleet.folder)
+    plan = plan_host(spec, source.lock, source.insecure, source.templates, secrets, state, layout, access)
     asked = [
         instance
         for instance in plan.instances

@@ -14,6 +14,7 @@ from pyinfra.context import host
 
 from ollama_fleet.operations.context import StepFailed, look, mark_changed, step
 from ollama_fleet.operations.download import archive_path, fetch_for
+from ollama_fleet.operations.packages import install_command
 from ollama_fleet.operations.shell import restart_is_due, script, switch_link
 from ollama_fleet.operations.trial import trial
 from ollama_fleet.planner.items.release import Archive, WantedRelease
@@ -24,16 +25,6 @@ from ollama_fleet.probe.sections.release import STAMP, evidence
 Download = Literal["host", "controller"]
 
 FETCHERS = ("curl", "wget")
-INSTALL_ZSTD = {
-    # The lists of a fresh or long untouched machine name no package, or one that is no longer served.
-    "apt-get": "export DEBIAN_FRONTEND=noninteractive; "
-    "apt-get install -y -qq zstd || { apt-get update -qq && apt-get install -y -qq zstd; }",
-    "dnf": "dnf install -y -q zstd",
-    "zypper": "zypper --non-interactive --quiet install zstd",
-    "pacman": "pacman -S --noconfirm --quiet zstd",
-    "apk": "apk add --quiet zstd",
-}
-"""Commands that bring zstd, by the package manager that is there."""
 
 
 @operation()
@@ -140,11 +131,11 @@ def _bring_zstd(
     tools = state.platform.tools
     if "zstd" in tools or not any(archive.name.endswith(".zst") for archive in wanted.archives):
         return
-    manager = next((name for name in INSTALL_ZSTD if name in tools), None)
-    if manager is None or state.platform.uid != 0:
+    command = install_command("zstd", tools)
+    if command is None or state.platform.uid != 0:
         yield step(_no_zstd, "release")
     else:
-        yield StringCommand(INSTALL_ZSTD[manager])
+        yield StringCommand(command)
 
 
 def _no_zstd(_: object) -> None:

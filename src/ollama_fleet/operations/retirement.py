@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from shlex import quote
 
+from ollama_fleet.operations.access import removal
 from ollama_fleet.operations.firewall import commands_of
 from ollama_fleet.operations.service import end_supervised
 from ollama_fleet.planner.retirement import Retirement
@@ -15,7 +16,7 @@ AT_WORK = "another apply is at work here"
 
 def retirement_script(plan: Retirement, state: HostState) -> str:
     """Return POSIX sh that does what the plan says; what says where things were before us goes last."""
-    parts = (_locked, _service, _firewall, _files, _releases, _models, _account, _last)
+    parts = (_locked, _access, _service, _firewall, _files, _releases, _models, _account, _last)
     return "\n".join(["set -e", *(line for part in parts for line in part(plan, state))])
 
 
@@ -24,6 +25,12 @@ def _locked(plan: Retirement, _: HostState) -> Iterator[str]:
     yield f"mkdir -p {quote(plan.layout.apply_lock.rpartition('/')[0])}"
     yield f"exec 9>>{lock}"
     yield f'flock -n 9 || {{ echo "{AT_WORK}: $(cat {lock})" >&2; exit 1; }}'
+
+
+def _access(plan: Retirement, _: HostState) -> Iterator[str]:
+    """First of all, while there is a service behind it."""
+    if plan.access:
+        yield from removal()
 
 
 def _service(plan: Retirement, state: HostState) -> Iterator[str]:

@@ -13,13 +13,16 @@ from typing import Literal
 
 from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.outputs.plans import planned_host
+from ollama_fleet.planner.access_files import door_names, in_url
 from ollama_fleet.planner.decision import facts_of
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.slots import declared_slots
+from ollama_fleet.spec.access import AccessSpec
 from ollama_fleet.spec.addresses import LOCAL, IPNetwork
 from ollama_fleet.spec.errors import SpecErrors
 from ollama_fleet.spec.hosts import HostSpec
 from ollama_fleet.spec.model_request import ModelRequest, ResolvedModel
+from ollama_fleet.spec.secret import SecretReference
 
 ModelKind = Literal["chat", "embedding"]
 
@@ -49,6 +52,10 @@ class Endpoint:
     """Which of several servers of the host; empty for the only one."""
     known: bool = True
     """False where only the host knows which of its servers has which port, and so what it serves."""
+    client: str = ""
+    """Whose token opens the front door, where there is one: the first client of fleet.yaml."""
+    token: SecretReference | None = None
+    """Where that token is found."""
 
     @property
     def name(self) -> str:
@@ -91,18 +98,40 @@ def endpoints_of(host: HostSpec, lock: Lock) -> list[Endpoint]:
             for request in slot.spec.models
             for name, num_ctx in [decided.get(request.name, (request.name, None))]
         )
-        found.append(replace(_endpoint(host, slot.port, models), instance=slot.name))
+        found.append(_endpoint(host, slot.port, models, slot.name))
     return found
 
 
-def _endpoint(host: HostSpec, port: int, models: tuple[ServedModel, ...]) -> Endpoint:
+def _endpoint(host: HostSpec, port: int, models: tuple[ServedModel, ...], instance: str = "") -> Endpoint:
+    if host.access is not None:
+        return _behind_door(host, host.access, models, instance)
     return Endpoint(
         host=host.name,
-        url=f"http://{_in_url(_address(host))}:{port}",
+        url=f"http://{in_url(_address(host))}:{port}",
         reach=_reach(host),
         models=models,
         loopback=host.listen.is_loopback,
         here=host.address == LOCAL,
+        instance=instance,
+    )
+
+
+def _behind_door(
+    host: HostSpec, access: AccessSpec, models: tuple[ServedModel, ...], instance: str
+) -> Endpoint:
+    client, token = next(iter({**access.tokens, **access.admin_tokens}.items()))
+    networks = ", ".join(map(str, host.allow_from))
+    return Endpoint(
+        host=host.name,
+        url=f"{access.scheme}://{in_url(door_names(host, access)[0])}:{access.listen.port}"
+        + (f"/{instance}" if instance else ""),
+        reach=f"whoever has a token{f' and comes from {networks}' if networks else ''}",
+        models=models,
+        loopback=access.listen.is_loopback,
+        here=host.address == LOCAL,
+        instance=instance,
+        client=client,
+        token=token,
     )
 
 
@@ -127,10 +156,6 @@ def own_address(networks: Iterable[IPNetwork]) -> str | None:
         if not ip_address(address).is_loopback:
             return address
     return None
-
-
-def _in_url(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
 
 
 def _reach(host: HostSpec) -> str:

@@ -11,15 +11,18 @@ from pydantic import SecretStr
 from ollama_fleet.artifacts.lock import Lock, NotLocked
 from ollama_fleet.artifacts.releases import TARGETS
 from ollama_fleet.hardware.device import Device
+from ollama_fleet.planner.access_files import AccessSecrets, access_of
 from ollama_fleet.planner.difference import Difference, Item
 from ollama_fleet.planner.disk import disk_needs, shortage
 from ollama_fleet.planner.errors import PlanError
+from ollama_fleet.planner.firewall_plan import firewall_of
 from ollama_fleet.planner.host_decisions import planned_devices
 from ollama_fleet.planner.host_files import HostFiles, host_files
 from ollama_fleet.planner.instance import Instance
+from ollama_fleet.planner.items.access import NoAccess, WantedAccess
 from ollama_fleet.planner.items.account import WantedAccount
 from ollama_fleet.planner.items.directory import WantedDirectory
-from ollama_fleet.planner.items.firewall import ANYWHERE, WantedFirewall
+from ollama_fleet.planner.items.firewall import WantedFirewall
 from ollama_fleet.planner.items.model import WantedBase, WantedImport, WantedLoaded, WantedModel
 from ollama_fleet.planner.items.prune import Pruned
 from ollama_fleet.planner.items.release import Archive, WantedRelease
@@ -104,6 +107,9 @@ class HostPlan:
             instances=(instance,),
         )
 
+    access: WantedAccess | NoAccess | None = None
+    """The front door; None where there cannot be one."""
+
     @property
     def loopback_only(self) -> bool:
         """Nobody outside the host can reach the server."""
@@ -124,6 +130,8 @@ class HostPlan:
         yield self.release
         yield from self.gone
         yield from (instance.service for instance in self.instances)
+        if self.access:
+            yield from (*self.access.files, self.access)
         yield from self.bases
         yield from self.models
         yield from self.loaded
@@ -149,6 +157,7 @@ def plan_host(
     secrets: Mapping[str, SecretStr],
     state: HostState,
     layout: Layout,
+    access: AccessSecrets | None = None,
 ) -> HostPlan:
     """Decide everything about a host.
 
@@ -160,13 +169,14 @@ def plan_host(
         secrets: values of the host's secret variables.
         state: what the probe read.
         layout: with the home directory filled in.
+        access: what opens the front door, where the host has one.
 
     Raises:
         PlanError: the host cannot be planned; one line.
         SpecErrors: a model's settings do not work out on the host's devices.
     """
     try:
-        return _plan(spec, lock, insecure, templates, secrets, state, layout)
+        return _plan(spec, lock, insecure, templates, secrets, state, layout, access)
     except NotLocked as error:
         raise PlanError(str(error)) from error
     except RenderError as error:
@@ -181,6 +191,7 @@ def _plan(
     secrets: Mapping[str, SecretStr],
     state: HostState,
     layout: Layout,
+    access: AccessSecrets | None,
 ) -> HostPlan:
     if layout.scope == "windows":
         return _plan_windows(spec, lock, insecure, templates, secrets, state, layout)
@@ -200,7 +211,7 @@ def _plan(
         instances, files, gone = parts.instances, parts.files, parts.gone
     placements = tuple(placement for instance in instances for placement in instance.placements)
     undeclared_there = undeclared(placements, release.version, lock, manager, state, layout)
-    firewall = _firewall(spec, [instance.port for instance in instances], state, layout)
+    firewall = firewall_of(spec, [instance.port for instance in instances], state, layout)
     bases = tuple(dict.fromkeys(placement.base for placement in placements))
     ports = [instance.port for instance in instances]
     notes = remarks(spec, state, layout, firewall, placements, undeclared_there, ports)
@@ -225,6 +236,7 @@ def _plan(
         outside_address=_outside_address(spec),
         told=tuple(dict.fromkeys(notes)),
         shortage=shortage(disk_needs(release, bases, lock, state, layout), state),
+        access=access_of(spec, access, instances, templates, layout),
         instances=instances,
         gone=gone,
     )
@@ -357,30 +369,6 @@ def _directories(layout: Layout, state: HostState) -> tuple[WantedDirectory, ...
         WantedDirectory(f"{layout.service_home}/.ollama", owner, group),
         WantedDirectory(layout.models, owner, group),
         *(WantedDirectory(part, owner, group) for part in parts if part in state.files),
-    )
-
-
-def _firewall(
-    spec: HostSpec, ports: Sequence[int], state: HostState, layout: Layout
-) -> WantedFirewall | None:
-    if layout.scope == "user":
-        return None
-    _check_firewall(spec, state)
-    sources = tuple(map(str, spec.allow_from)) or (ANYWHERE if spec.expose else ())
-    return WantedFirewall(tuple(sorted(ports)), sources, layout, present=not spec.listen.is_loopback)
-
-
-def _check_firewall(spec: HostSpec, state: HostState) -> None:
-    demanded, there = spec.firewall_backend, state.firewall
-    if demanded == "auto" or (there.active and there.backend == demanded):
-        return
-    origin = spec.origin.get("firewall.backend")
-    if there.active:
-        found, advice = f"the firewall there is {there.backend}", "switch firewalls on the host"
-    else:
-        found, advice = "no firewall is active there", f"switch {demanded} on"
-    raise PlanError(
-        f"{origin}: firewall.backend: {demanded} is demanded, but {found}; {advice}, or write backend: auto"
     )
 
 

@@ -44,6 +44,10 @@ def _firewall(spec: HostSpec, state: HostState, wanted: WantedFirewall | None) -
     port = spec.listen.port
     if spec.scope == "user" and not spec.listen.is_loopback:
         yield f"without root no firewall is touched: whoever reaches port {port} can use and change the models"
+    if spec.access is not None and spec.access.tls == "none":
+        yield "the front door does not encrypt: whoever is on the way can read tokens and prompts (access.tls)"
+    if spec.access is not None and not state.firewall.active:
+        return  # the front door itself asks everybody for a token
     if wanted is not None and wanted.present:
         yield from notes(wanted, state.firewall)
 

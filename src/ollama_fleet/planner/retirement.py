@@ -10,6 +10,7 @@ from ollama_fleet.artifacts.manifest import Manifest, ManifestError
 from ollama_fleet.artifacts.names import ModelName, ModelNameError
 from ollama_fleet.planner.before import Before
 from ollama_fleet.planner.host_files import has_foreign_unit, login_line
+from ollama_fleet.planner.items.access import NoAccess
 from ollama_fleet.planner.items.firewall import WantedFirewall
 from ollama_fleet.planner.items.prune import size_words
 from ollama_fleet.planner.items.text_file import WantedLine
@@ -43,6 +44,9 @@ class Models:
         return not self.staying and not self.kept
 
 
+DOOR_GOES = "front door, with its tokens and its certificate authority; the package caddy stays"
+
+
 @dataclass(frozen=True, slots=True)
 class Retirement:
     """What is to be taken off a host. Empty `goes` is a host that has nothing of ours."""
@@ -59,6 +63,8 @@ class Retirement:
     releases: tuple[str, ...]
     links: tuple[str, ...]
     firewall: WantedFirewall | None
+    access: bool
+    """There is a front door, which goes."""
     models: Models
     account: bool
     directories: tuple[str, ...]
@@ -94,6 +100,7 @@ def retirement(
     links = _links(state, layout)
     firewall = WantedFirewall(_ports(spec, state, layout), (), layout, present=False)
     rules = firewall.differences(state) if layout.scope == "system" else []
+    door = NoAccess().differences(state) if layout.scope == "system" else []
     account = layout.scope == "system" and not before.user and layout.service_user in state.accounts
     trees, directories = _directories(before, state, layout, models)
     goes = [
@@ -104,6 +111,7 @@ def retirement(
         *(f"release {name} ({size_words(state.release.versions[name].size)})" for name in releases),
         *(f"link {path}" for path in links),
         *(f"firewall {difference}" for difference in rules),
+        *([DOOR_GOES] if door else []),
         *models_going(models, state),
         *(f"directory {path} with all that is in it" for path in trees),
         *([f"user and group {layout.service_user}"] if account else []),
@@ -119,6 +127,7 @@ def retirement(
         releases=releases,
         links=links,
         firewall=firewall if rules else None,
+        access=bool(door),
         models=models,
         account=account,
         directories=directories,

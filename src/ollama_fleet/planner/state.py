@@ -150,6 +150,18 @@ class ServiceState:
 
 
 @dataclass(frozen=True, slots=True)
+class DoorState:
+    """The front door's proxy: its unit as systemd sees it, its user, and whether its program is installed."""
+
+    load: str = "not-found"
+    active: str = "inactive"
+    enabled: str = ""
+    needs_reload: bool = False
+    user: bool = False
+    program: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class StoredModel:
     """A manifest in the models directory."""
 
@@ -212,6 +224,7 @@ class HostState:
     """Names of the models in memory; None where nobody asked or no server answered."""
     loaded_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The same of several servers that answered, by their names."""
+    door: DoorState = DoorState()
     windows: WindowsState | None = None
     """What only a Windows host has."""
 

@@ -13,6 +13,7 @@ from ollama_fleet.probe.sections import (
     accounts,
     devices,
     disk,
+    door,
     files,
     firewall,
     models,
@@ -38,7 +39,7 @@ class ProbeError(Exception):
 
 def script(request: ProbeRequest) -> str:
     """Return the POSIX sh script; it succeeds whatever it finds."""
-    sections = (platform, files, accounts, release, service, others, firewall, models, disk, devices)
+    sections = (platform, files, accounts, release, service, others, door, firewall, models, disk, devices)
     parts = [f"echo '{MARKER} {s.__name__.rsplit('.', 1)[1]}'\n{s.script(request)}" for s in sections]
     return "\n".join([PREAMBLE, *parts, f"echo '{MARKER} end'", "exit 0"])
 
@@ -91,5 +92,6 @@ def _state(sections: dict[str, list[str]], request: ProbeRequest) -> tuple[HostS
         devices=found_devices,
         device_error=device_error,
         disks=disk.parse(sections["disk"], layout),
+        door=door.parse(sections["door"], units),
     )
     return state, layout

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ollama_fleet.spec import instance_checks, parameters, variables
+from ollama_fleet.spec.access import check_access
 from ollama_fleet.spec.addresses import DEFAULT_LISTEN, LOCAL, IPNetwork, Listen
 from ollama_fleet.spec.errors import KeyPath, Position, SpecError, SpecErrors, Wrong, show
 from ollama_fleet.spec.hosts import Hosts
@@ -149,6 +150,7 @@ def check_host(hosts: Hosts, name: str, merged: Merged, gpu_names: Collection[st
     asked = [request.name for request in hosts.requests(name)]
     for mistake in instance_checks.mistakes(merged.settings, asked, version, gpu_names):
         check.wrong(mistake.key, mistake.message, mistake.hint, below=mistake.below)
+    check_access(settings, settings.get("listen", DEFAULT_LISTEN), check.wrong)
     for request in hosts.requests(name):
         _check_request(check, request, version)
 
@@ -220,7 +222,7 @@ def _check_system(check: _HostCheck) -> None:
 def _check_exposure(check: _HostCheck) -> None:
     listen: Listen = check.settings.get("listen", DEFAULT_LISTEN)
     allowed: tuple[IPNetwork, ...] = check.settings.get("firewall", {}).get("allow_from", ())
-    if listen.is_loopback or check.settings.get("expose"):
+    if listen.is_loopback or check.settings.get("expose") or check.settings.get("access"):
         return
     unless = "or expose: true if everybody may use, change and delete its models"
     if not allowed:

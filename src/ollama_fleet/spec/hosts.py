@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+from ollama_fleet.spec.access import AccessSpec, build_access
 from ollama_fleet.spec.addresses import DEFAULT_LISTEN, LOCAL, IPNetwork, Listen
 from ollama_fleet.spec.errors import KeyPath
 from ollama_fleet.spec.instances import Instances, build_instances
@@ -75,6 +76,7 @@ class HostSpec:
     prune: bool | str = "report"
     verify: Literal["quick", "load", "full"] = "load"
     instances: Instances = None
+    access: AccessSpec | None = None
 
     @property
     def connector(self) -> Literal["local", "ssh", "windows"]:
@@ -174,6 +176,7 @@ def build_host(hosts: Hosts, name: str, merged: Merged, folder: str) -> HostSpec
         prune=settings.get("prune", reading.prune),
         verify=settings.get("verify", "load"),
         instances=build_instances(settings, listen.port, [request.name for request in requests]),
+        access=build_access(settings.get("access"), folder),
     )
 
 

@@ -36,7 +36,13 @@ class Later:
 
 NOT_YET = (
     Later(tuple(f"{place}.ssh" for place in SETTINGS), "jump", hint="write ProxyJump in ~/.ssh/config"),
-    Later((*SETTINGS, ""), "access"),
+    Later(tuple(f"{place}.access" for place in SETTINGS), "proxy", enum=("nginx",)),
+    Later(
+        tuple(f"{place}.access" for place in SETTINGS),
+        "tls",
+        hint="write internal, or certificate and key",
+        enum=("acme",),
+    ),
     Later(("registries.*",), "ca"),
     Later(("registries.*",), "proxy"),
 )

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from ollama_fleet.spec import fields
+from ollama_fleet.spec import access_fields, fields
 from ollama_fleet.spec.fields import word
 
 GRAMMAR_VERSION = 1
@@ -62,6 +62,52 @@ class Firewall(Section):
         None,
         description="The firewall whose rules are kept: `auto` (the default) takes the one that is on; a "
         "name demands that one.",
+    )
+
+
+class Access(Section):
+    """The front door: a proxy that lets in who has a token. Ollama itself listens on loopback only."""
+
+    proxy: Annotated[Literal["caddy", "nginx"], word("caddy", "nginx"), _words("caddy", "nginx")] | None = (
+        Field(None, description="The proxy, from the distribution's packages: caddy.")
+    )
+    listen: fields.ListenField | None = Field(
+        None, description="Where others connect; [::]:11443 if left out, which is every address of the host."
+    )
+    tls: (
+        Annotated[
+            Literal["internal", "none", "acme"],
+            word("internal", "none", "acme"),
+            _words("internal", "none", "acme"),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="`internal` (if left out): certificates of an authority of the host's own, whose root clients have "
+        "to trust. `none`: no encryption, tokens and prompts can be read on the way.",
+    )
+    certificate: fields.ControllerPath | None = Field(
+        None,
+        description="A certificate of your own with its chain, in PEM, a file of the machine that deploys.",
+    )
+    key: access_fields.Secret | None = Field(
+        None, description="Where its private key is found: file:PATH, or env:NAME."
+    )
+    names: access_fields.CertificateNames | None = Field(
+        None,
+        description="DNS names and addresses that clients use beside the host's own; the first stands in client "
+        "settings.",
+    )
+    tokens: access_fields.Tokens | None = Field(
+        None,
+        description="Who may use the models: NAME of a client to env:NAME or file:PATH, where its token is found.",
+    )
+    admin_tokens: access_fields.Tokens | None = Field(
+        None, description="Who may also pull, create, copy, push and delete models."
+    )
+    max_body: fields.Bytes | None = Field(
+        None,
+        description="The largest request; 64MiB if left out. Uploads of blobs by admins are not bound by it.",
     )
 
 
@@ -213,6 +259,9 @@ class HostSettings(Section):
     )
     env: fields.Environment | None = Field(None, description="Environment variables of the server.")
     firewall: Firewall | None = Field(None, description="Who may connect to the port.")
+    access: Access | None = Field(
+        None, description="A front door with tokens and TLS; Ollama itself then listens on loopback only."
+    )
     expose: fields.Flag | None = Field(
         None, description="true says that everybody who reaches the port may use, change and delete models."
     )

@@ -11,7 +11,7 @@ import pytest
 
 from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.deploys.source import load_templates
-from ollama_fleet.operations.release import INSTALL_ZSTD
+from ollama_fleet.operations.packages import INSTALL
 from ollama_fleet.planner.changes import change_lines
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.host_plan import HostPlan, plan_host
@@ -285,4 +285,4 @@ def test_archives_that_a_host_cannot_unpack_are_told_before_anything_is_touched(
 
 
 def test_package_managers_are_those_that_bring_zstd() -> None:
-    assert tuple(INSTALL_ZSTD) == PACKAGE_MANAGERS
+    assert tuple(INSTALL) == PACKAGE_MANAGERS

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ollama_fleet.outputs.clients.setting import NO_KEY, Setting, packed, provider_id, with_models
+from ollama_fleet.outputs.clients.setting import Setting, key_of, packed, provider_id, with_models
 from ollama_fleet.outputs.endpoints import Endpoint, ServedModel
 
 HOW = "open the link where Chatbox is installed, or scan its code with a phone"
@@ -39,7 +39,7 @@ def link(endpoint: Endpoint) -> str:
         "type": "openai",
         "settings": {
             "apiHost": endpoint.openai_url,
-            "apiKey": NO_KEY,
+            "apiKey": key_of(endpoint),
             "models": [_model(model) for model in endpoint.models],
         },
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ollama_fleet.outputs.clients.setting import NO_KEY, Setting, packed, provider_id, with_models
+from ollama_fleet.outputs.clients.setting import Setting, key_of, packed, provider_id, with_models
 from ollama_fleet.outputs.endpoints import Endpoint
 
 HOW = "open the link where Cherry Studio is installed, then press Manage to fetch the models"
@@ -23,6 +23,6 @@ def link(endpoint: Endpoint) -> str:
         "name": endpoint.name,
         "type": "openai",
         "baseUrl": endpoint.openai_url,
-        "apiKey": NO_KEY,
+        "apiKey": key_of(endpoint),
     }
     return f"cherrystudio://providers/api-keys?v=1&data={packed(provider)}"

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from ollama_fleet.outputs.clients.setting import Setting, with_models
+from ollama_fleet.outputs.clients.setting import Setting, key_of, with_models
 from ollama_fleet.outputs.endpoints import Endpoint, ServedModel
 
 HOW = "~/.continue/config.yaml, or its list of models put into yours"
@@ -30,6 +30,8 @@ def _model(endpoint: Endpoint, model: ServedModel) -> dict[str, Any]:
         "apiBase": endpoint.url,
         "roles": ["embed"] if model.kind == "embedding" else ["chat", "edit", "apply"],
     }
+    if endpoint.token is not None:
+        told["apiKey"] = key_of(endpoint)
     if model.num_ctx is not None and model.kind == "chat":
         told["defaultCompletionOptions"] = {"contextLength": model.num_ctx}
     return told

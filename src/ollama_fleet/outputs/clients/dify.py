@@ -13,7 +13,7 @@ LARGEST_ANSWER = 4096
 
 
 def settings(endpoints: list[Endpoint]) -> list[Setting]:
-    """The fields for each model of each host."""
+    """The fields for each model of each host; the plugin has none for a token, which a front door asks for."""
     return [
         Setting(
             "dify",
@@ -25,6 +25,7 @@ def settings(endpoints: list[Endpoint]) -> list[Setting]:
             model=model.name,
         )
         for endpoint in with_models(endpoints)
+        if endpoint.token is None
         for model in endpoint.models
     ]
 

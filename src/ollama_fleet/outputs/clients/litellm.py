@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from ollama_fleet.outputs.clients.setting import Setting, with_models
+from ollama_fleet.outputs.clients.setting import Setting, key_of, with_models
 from ollama_fleet.outputs.endpoints import Endpoint, ServedModel
 
 HOW = "litellm --config config.yaml"
@@ -23,10 +23,11 @@ def settings(endpoints: list[Endpoint]) -> list[Setting]:
 
 def _model(endpoint: Endpoint, model: ServedModel) -> dict[str, Any]:
     route = "ollama_chat" if model.kind == "chat" else "ollama"
-    told: dict[str, Any] = {
-        "model_name": model.name,
-        "litellm_params": {"model": f"{route}/{model.name}", "api_base": endpoint.url},
-    }
+    parameters = {"model": f"{route}/{model.name}", "api_base": endpoint.url}
+    if endpoint.token is not None:
+        known = endpoint.token.kind == "env"
+        parameters["api_key"] = f"os.environ/{endpoint.token.name}" if known else key_of(endpoint)
+    told: dict[str, Any] = {"model_name": model.name, "litellm_params": parameters}
     if model.kind == "embedding":
         told["model_info"] = {"mode": "embedding"}
     return told

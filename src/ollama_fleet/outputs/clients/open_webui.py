@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ollama_fleet.outputs.clients.setting import Setting, with_models
+from ollama_fleet.outputs.clients.setting import Setting, key_of, with_models
 from ollama_fleet.outputs.endpoints import Endpoint
 
 HOW = (
@@ -20,7 +20,11 @@ def settings(endpoints: list[Endpoint]) -> list[Setting]:
         return []
     several = len(served) > 1
     configs = {
-        str(number): {"enable": True, **({"prefix_id": endpoint.name} if several else {})}
+        str(number): {
+            "enable": True,
+            **({"prefix_id": endpoint.name} if several else {}),
+            **({"key": key_of(endpoint)} if endpoint.token else {}),
+        }
         for number, endpoint in enumerate(served)
     }
     lines = [

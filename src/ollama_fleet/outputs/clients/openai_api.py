@@ -6,7 +6,7 @@ import json
 import shlex
 from typing import Any
 
-from ollama_fleet.outputs.clients.setting import NO_KEY, Setting
+from ollama_fleet.outputs.clients.setting import Setting, key_of, shell_header
 from ollama_fleet.outputs.endpoints import Endpoint, ServedModel
 
 HOW_VARIABLES = "for the program's environment; the key is ignored, but must not be empty"
@@ -47,7 +47,7 @@ def curl_settings(endpoints: list[Endpoint]) -> list[Setting]:
 
 
 def _variables(endpoint: Endpoint) -> str:
-    return f"OPENAI_BASE_URL={endpoint.openai_url}\nOPENAI_API_KEY={NO_KEY}"
+    return f"OPENAI_BASE_URL={endpoint.openai_url}\nOPENAI_API_KEY={key_of(endpoint)}"
 
 
 def _curl(endpoint: Endpoint, model: ServedModel) -> str:
@@ -58,4 +58,4 @@ def _curl(endpoint: Endpoint, model: ServedModel) -> str:
     else:
         path = "/api/chat"
         body |= {"messages": [{"role": "user", "content": "Hello"}], "stream": False}
-    return f"curl -fsS {shlex.quote(endpoint.url + path)} -d {shlex.quote(json.dumps(body))}"
+    return f"curl -fsS{shell_header(endpoint)} {shlex.quote(endpoint.url + path)} -d {shlex.quote(json.dumps(body))}"

@@ -6,7 +6,7 @@ import json
 import shlex
 from typing import Any
 
-from ollama_fleet.outputs.clients.setting import NO_KEY, Setting, provider_id, with_models
+from ollama_fleet.outputs.clients.setting import Setting, key_of, provider_id, with_models
 from ollama_fleet.outputs.endpoints import Endpoint, ServedModel
 
 HOW = "a script; RAGFLOW is the address of RAGFlow, RAGFLOW_API_KEY a key made there"
@@ -26,7 +26,7 @@ def _script(endpoint: Endpoint) -> str:
     instance = {
         "instance_name": provider_id(endpoint),  # "default" is not allowed, and a host may have that name
         "base_url": endpoint.url,
-        "api_key": NO_KEY,
+        "api_key": key_of(endpoint),
         "region": "",
         "model_info": [_model(model) for model in endpoint.models],
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +16,20 @@ Form = Literal["link", "env", "yaml", "json", "shell"]
 
 NO_KEY = "ollama"
 """What stands where a program insists on an API key; Ollama itself ignores it."""
+
+
+def key_of(endpoint: Endpoint) -> str:
+    """What stands for the API key: where the token is found, for people to put it there, or something ignored."""
+    return NO_KEY if endpoint.token is None else f"<{endpoint.token}>"
+
+
+def shell_header(endpoint: Endpoint) -> str:
+    """curl's option for the token, which the shell looks up; nothing where none is needed."""
+    token = endpoint.token
+    if token is None:
+        return ""
+    value = f"${{{token.name}}}" if token.kind == "env" else f"$(cat {shlex.quote(token.name)})"
+    return f' -H "Authorization: Bearer {value}"'
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ KINDS: dict[str, FileKind] = {
 
 
 def script(request: ProbeRequest) -> str:
-    """One `stat` for all paths; then the small files' content, but of one that may hold secrets the hash."""
-    secret, instances = request.layout.environment, request.layout.instances
+    """One `stat` for all paths; then the small files' content, but of those that may hold secrets the hash."""
+    instances = request.layout.instances
     of_instances = ""
     if request.layout.scope == "system":
         of_instances = f"""
@@ -32,11 +32,15 @@ done 2>/dev/null"""
         f'[ -f {word(path)} ] && [ -r {word(path)} ] && echo "content {index} $(base64 <{word(path)} | tr -d "\\n")"'
         for index, path in enumerate(request.contents())
     )
+    hashes = "\n".join(
+        f'[ -f {word(path)} ] && [ -r {word(path)} ] && echo "hashed {index} $(sha256sum <{word(path)} | cut -c1-64)"'
+        for index, path in enumerate(request.hashed())
+    )
     return f"""
 stat -c 'stat %a|%U|%G|%F|%n' {words(request.paths())} 2>/dev/null
 stat -L -c 'stat %a|%U|%G|%F|%n' {word(request.layout.models)} 2>/dev/null
 {contents}
-[ -f {word(secret)} ] && [ -r {word(secret)} ] && echo "sha256 $(sha256sum <{word(secret)} | cut -c1-64)"
+{hashes}
 {of_instances}
 """
 
@@ -46,7 +50,7 @@ def parse(lines: list[str], request: ProbeRequest) -> dict[str, FileState]:
     stats: dict[str, FileState] = {}
     contents: dict[str, bytes] = {}
     hashes: dict[str, str] = {}
-    paths = request.contents()
+    paths, secret = request.contents(), request.hashed()
     for line in lines:
         tag, _, rest = line.partition(" ")
         if tag == "stat":
@@ -54,7 +58,10 @@ def parse(lines: list[str], request: ProbeRequest) -> dict[str, FileState]:
             stats[path] = FileState(KINDS.get(kind, "other"), int(mode, 8), owner, group)
         elif tag == "sha256":
             digest, _, path = rest.partition(" ")
-            hashes[path or request.layout.environment] = digest
+            hashes[path] = digest
+        elif tag == "hashed":
+            index, _, digest = rest.partition(" ")
+            hashes[secret[int(index)]] = digest
         elif tag == "content":
             index, _, encoded = rest.partition(" ")
             contents[paths[int(index)]] = base64.b64decode(encoded)

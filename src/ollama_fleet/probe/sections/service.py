@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 
+from ollama_fleet.planner.items.access.places import UNIT_NAME as DOOR_UNIT
 from ollama_fleet.planner.state import ServiceState
 from ollama_fleet.probe.request import ProbeRequest
 from ollama_fleet.probe.shell import word
@@ -18,8 +19,8 @@ PROPERTIES = (
     "FragmentPath",
     "DropInPaths",
 )
-NEIGHBOURS = ("nftables.service", "firewalld.service", "ollama-fleet-firewall.service")
-"""Other units whose state the firewall section needs; asked for in the same call."""
+NEIGHBOURS = ("nftables.service", "firewalld.service", "ollama-fleet-firewall.service", DOOR_UNIT)
+"""Other units whose state the sections of firewall and front door need; asked for in the same call."""
 
 
 HARMLESS = "OLLAMA_*|CUDA_*|HIP_*|ROCR_*|HSA_*|GPU_*|GGML_*|LLAMA_ARG_*"

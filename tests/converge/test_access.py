@@ -1,0 +1,384 @@
+"""The front door: who gets in for what, that there is no way round it, and that it is kept as it should be."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from converge.conftest import MakeFleet
+from converge.door_fuzz import requests
+from converge.front_door import FOLDER, PORT, UNIT, FrontDoor
+from converge.outside_view import connects, main_pid
+from lab import Lab
+from lab.tiny_gguf import tiny_gguf
+
+pytestmark = pytest.mark.lab
+
+ALICE, OPS, WRONG = (secrets.token_hex(32) for _ in range(3))
+USING = [
+    ("GET", "/"),
+    ("HEAD", "/api/tags"),
+    ("GET", "/api/ps"),
+    ("POST", "/api/show"),
+    ("GET", "/v1/models"),
+]
+CHANGING = [
+    ("POST", "/api/pull"),
+    ("POST", "/api/push"),
+    ("POST", "/api/create"),
+    ("POST", "/api/copy"),
+    ("DELETE", "/api/delete"),
+    ("POST", f"/api/blobs/sha256:{'0' * 64}"),
+    ("HEAD", f"/api/blobs/sha256:{'0' * 64}"),
+]
+
+
+@pytest.fixture(scope="module")
+def door(lab: Lab, make_fleet: MakeFleet) -> Iterator[FrontDoor]:
+    host = lab.host("door", firewall="ufw")
+    fleet = make_fleet(
+        {
+            "defaults": {
+                "firewall": {"allow_from": [*lab.cidrs("lan"), *lab.cidrs("office")]},
+                "access": {"tokens": {"alice": "env:ALICE_TOKEN"}, "admin_tokens": {"ops": "file:ops-token"}},
+            },
+            "hosts": {"door": {"address": host.address, "models": ["reasoner"]}},
+        }
+    )
+    fleet.environment["ALICE_TOKEN"] = ALICE
+    (fleet.path / "ops-token").write_text(f"{OPS}\n")
+    (fleet.path / "ops-token").chmod(0o600)
+    told = fleet.pyinfra("--dry", "-y", "--diff").text
+    applied = fleet.apply()
+    assert applied.code == 0, str(applied)
+    for token in (ALICE, OPS):
+        assert token not in told + applied.text
+    yield FrontDoor(fleet, host, lab)
+    lab.remove(host)
+
+
+def test_a_second_run_changes_nothing(door: FrontDoor) -> None:
+    again = door.fleet.apply()
+    assert again.code == 0, str(again)
+    assert again.changed("door") == set()
+    drift = door.fleet.drift()
+    assert drift.code == 0, str(drift)
+    verified = door.fleet.run("ollama-fleet", "verify", "--depth", "quick", "--json")
+    assert verified.code == 0, str(verified)
+    assert verified.document["hosts"]["door"]["outside"] == [
+        "tried from "
+        + door.host.networks["lan"].address(1)
+        + " alone: the front door is open, and should be open"
+    ]
+    assert verified.document["hosts"]["door"]["exposed"] == []
+
+
+def test_who_gets_in(door: FrontDoor) -> None:
+    """Networks, tokens, endpoints and families: what is let in is what fleet.yaml says."""
+    door.record()
+    try:
+        wrong = []
+        for network in ("lan", "office", "outside"):
+            asked = [
+                (family, method, path, token)
+                for family, (method, path), token in product(
+                    (4, 6), [*USING, *CHANGING], (None, WRONG, ALICE, OPS)
+                )
+            ]
+            if network == "outside":
+                asked = asked[::7]  # each takes seconds, as packets are dropped
+            for request, status in zip(asked, door.ask(network, asked), strict=True):
+                if status != expected(network, *request[1:]):
+                    wrong.append((network, *request[:3], names(request[3]), status))
+        assert wrong == []
+        through = {(method, path) for method, path, _, _ in door.recorded()}
+        assert through == {*USING, *CHANGING}
+        assert {(authorization, host) for _, _, authorization, host in door.recorded()} == {
+            (None, "127.0.0.1:11434")
+        }
+    finally:
+        door.stop_recording()
+    for network, client in (("office", door.lab.office), ("outside", door.lab.outside)):
+        for family in (4, 6):
+            assert connects(client, door.address(network, family)).startswith("none")
+
+
+def expected(network: str, method: str, path: str, token: str | None) -> int | str:
+    if network == "outside":
+        return "shut"
+    if token not in (ALICE, OPS):
+        return 401
+    return 403 if token == ALICE and (method, path) in CHANGING else 200
+
+
+def names(token: str | None) -> str:
+    return {ALICE: "alice", OPS: "ops", WRONG: "wrong", None: "none"}[token]
+
+
+@contextmanager
+def recording(door: FrontDoor) -> Iterator[None]:
+    door.record()
+    try:
+        yield
+    finally:
+        door.stop_recording()
+
+
+def test_an_answer_arrives_piece_by_piece(door: FrontDoor) -> None:
+    with recording(door):
+        connection = door.http()
+        connection.request("POST", "/api/generate", b"{}", {"Authorization": f"Bearer {ALICE}"})
+        answer = connection.getresponse()
+        for number in range(3):
+            if number:
+                door.host.run(["touch", f"/var/lib/go-{number}"])
+            # Were it held back anywhere, this would wait for what is sent only once it is here.
+            assert json.loads(answer.readline())["response"] == str(number)
+        assert answer.read() == b""
+        connection.close()
+
+
+def fuzz(door: FrontDoor, seed: int, count: int) -> None:
+    """Nothing that changes models reaches the server, and nothing at all without a token."""
+    for token in (None, WRONG, ALICE):
+        with recording(door):
+
+            def send(raw: bytes) -> None:
+                with door.connect() as connection:
+                    connection.settimeout(1)
+                    try:
+                        connection.sendall(raw)
+                        while connection.recv(65536):
+                            pass
+                    except OSError:
+                        pass  # refused, or left waiting for the rest of a body
+
+            with ThreadPoolExecutor(16) as pool:
+                list(pool.map(send, requests(seed, count, token)))
+            status = door.status("POST", "/api/chat", token, b"{}")
+            *reached, last = [["", "", None, ""], *door.recorded()]
+        assert (status, last[:2]) == ((200, ["POST", "/api/chat"]) if token == ALICE else (401, ["", ""]))
+        assert [entry for entry in reached[1:] if not harmless(*entry[:2])] == []
+        assert {entry[2] for entry in reached} <= {None}
+
+
+def harmless(method: str | None, path: str | None) -> bool:
+    """What a client may do, told apart without our own code."""
+    plain = unquote((path or "").split("?")[0])
+    if method in ("GET", "HEAD"):
+        return plain in ("/", "/api/version", "/api/tags", "/api/ps", "/v1/models", "/v1/models/m")
+    return method == "POST" and plain in ("/api/chat", "/api/generate", "/api/show", "/api/embed")
+
+
+def test_no_way_round(door: FrontDoor) -> None:
+    fuzz(door, seed=20240924, count=300)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(10))
+def test_no_way_round_by_any_request(door: FrontDoor, seed: int) -> None:
+    fuzz(door, seed=seed, count=10_000)
+
+
+def crowd(door: FrontDoor, clients: int, seconds: float, least: int) -> None:
+    """So many clients at once, each asking again as soon as it has its answer: every one gets it whole."""
+    ending = time.monotonic() + seconds
+
+    def ask(_: int) -> list[tuple[int, bool]]:
+        connection, told = door.http(), []
+        while len(told) < least or time.monotonic() < ending:
+            body = b'{"model": "reasoner", "prompt": "why"}'
+            connection.request("POST", "/api/generate", body, {"Authorization": f"Bearer {ALICE}"})
+            answer = connection.getresponse()
+            lines = answer.read().splitlines()
+            told.append((answer.status, json.loads(lines[-1])["done"]))
+        connection.close()
+        return told
+
+    with ThreadPoolExecutor(clients) as pool:
+        found = [one for told in pool.map(ask, range(clients)) for one in told]
+    assert set(found) == {(200, True)}
+    assert len(found) >= clients * least
+
+
+def test_a_crowd_loses_nothing(door: FrontDoor) -> None:
+    crowd(door, clients=20, seconds=0, least=3)
+
+
+@pytest.mark.soak
+def test_two_hundred_clients_for_two_minutes_lose_nothing(door: FrontDoor) -> None:
+    crowd(door, clients=200, seconds=120, least=1)
+
+
+def test_no_request_is_too_large_but_an_upload(door: FrontDoor) -> None:
+    door.fleet.change(defaults={"access": {"max_body": "1MiB"}})
+    assert door.fleet.apply().code == 0
+    with recording(door):
+        large = b"x" * (2 << 20)
+        assert door.announce("POST", "/api/chat", ALICE, len(large)) == 413
+        assert door.announce("POST", "/api/create", OPS, len(large)) == 413
+        assert door.status("POST", f"/api/blobs/sha256:{'0' * 64}", OPS, large) == 200
+    door.fleet.change(defaults={"access": {"max_body": None}})
+    assert door.fleet.apply().code == 0
+
+
+def test_a_token_changes_and_a_stream_goes_on(door: FrontDoor, tmp_path: Path) -> None:
+    name = "library/slow"
+    door.lab.registry.push_gguf(name, tiny_gguf(tmp_path / "slow.gguf", layers=4, seed=9))
+    server, proxy = main_pid(door.host), main_pid(door.host, UNIT)
+    newer = secrets.token_hex(32)
+    door.lab.registry.set_faults(bytes_per_second=300)
+    connection = door.http()
+    try:
+        body = json.dumps({"model": f"{door.lab.registry.host}/{name}", "insecure": True}).encode()
+        connection.request("POST", "/api/pull", body, {"Authorization": f"Bearer {OPS}"})
+        stream = connection.getresponse()
+        assert stream.status == 200
+        assert b"pulling" in stream.readline()
+
+        door.fleet.environment["ALICE_TOKEN"] = newer
+        (door.fleet.path / "ops-token").write_text(f"{newer[::-1]}\n")
+        told = door.fleet.drift()
+        assert told.drifted("door") == {f"file {FOLDER}/tokens.caddy"}, str(told)
+        applied = door.fleet.apply()
+        assert applied.code == 0, str(applied)
+        assert applied.changed("door") == {"Lock", "Record", "Front door", "Outcome"}
+
+        for token in (ALICE, OPS):
+            assert door.status("GET", "/api/tags", token) == 401
+            assert token not in told.text + applied.text
+        assert door.status("GET", "/api/tags", newer) == 200
+        assert door.status("HEAD", f"/api/blobs/sha256:{'0' * 64}", newer[::-1]) == 404
+        for _ in range(3):
+            assert b"total" in stream.readline()
+    finally:
+        connection.close()
+        door.lab.registry.set_faults()
+    assert (main_pid(door.host), main_pid(door.host, UNIT)) == (server, proxy)
+
+    door.fleet.environment["ALICE_TOKEN"] = ALICE
+    (door.fleet.path / "ops-token").write_text(f"{OPS}\n")
+    assert door.fleet.apply().code == 0
+    assert door.status("GET", "/api/tags", ALICE) == 200
+
+
+def test_tokens_are_nowhere_but_in_one_file(door: FrontDoor) -> None:
+    for path in ("/api/tags", "/api/nowhere?prompt=hush", f"/api/tags?key={ALICE}"):
+        door.status("GET", path, ALICE)
+    door.status("POST", "/api/pull", WRONG, b'{"model": "hush"}')
+    assert door.host.run(f"stat -c '%U:%G %a' {FOLDER}/tokens.caddy").stdout == "root:ollama-access 640\n"
+    assert door.host.run(f"cat {FOLDER}/tokens.caddy", user="student", check=False).returncode != 0
+    deadline = time.monotonic() + 30
+    log = ""
+    while time.monotonic() < deadline and '"user_id":"alice"' not in log:
+        log = door.host.run(f"journalctl --sync; journalctl --no-pager -u {UNIT}").stdout
+    assert '"user_id":"alice"' in log
+    everything = log + door.host.run("journalctl --no-pager").stdout
+    everything += door.host.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '", check=False).stdout
+    everything += door.host.run(["cat", f"{FOLDER}/Caddyfile", f"/etc/systemd/system/{UNIT}"]).stdout
+    for secret in (ALICE, OPS, WRONG, "hush"):
+        assert secret not in everything
+
+
+DAMAGES = {
+    f"file {FOLDER}/Caddyfile": f"sed -i s/403/200/ {FOLDER}/Caddyfile",
+    f"file {FOLDER}/tokens.caddy": f"sed -i s/client/admin/ {FOLDER}/tokens.caddy",
+    f"file /etc/systemd/system/{UNIT}": f"echo '# mine' >>/etc/systemd/system/{UNIT}",
+    "access front door": f"systemctl disable --now {UNIT}",
+}
+
+
+def test_what_is_altered_is_drift_and_comes_back(door: FrontDoor) -> None:
+    for command in DAMAGES.values():
+        door.host.run(command)
+    told = door.fleet.drift()
+    assert told.code == 2
+    assert told.drifted("door") == set(DAMAGES)
+    applied = door.fleet.apply()
+    assert applied.code == 0, str(applied)
+    assert door.status("POST", "/api/pull", ALICE, b"{}") == 403
+
+    door.host.run(f"systemctl mask --now --runtime {UNIT}")
+    assert door.fleet.drift().drifted("door") == {"access front door"}
+    assert door.fleet.apply().code == 0
+    assert door.status("GET", "/api/tags", ALICE) == 200
+    door.host.run(
+        "touch /var/lib/ollama-fleet/access-due"
+    )  # a run cut off before the proxy had read its files
+    assert door.fleet.drift().drifted("door") == {"access front door"}
+    assert door.fleet.apply().code == 0
+    assert door.fleet.drift().code == 0
+
+
+def test_a_certificate_of_ones_own_and_its_successor(door: FrontDoor) -> None:
+    served = []
+    door.fleet.change(defaults={"access": {"certificate": "door.crt", "key": "file:door.key"}})
+    for number in (1, 2):
+        make_certificate(door.fleet.path, f"door-{number}")
+        applied = door.fleet.apply()
+        assert applied.code == 0, str(applied)
+        assert "PRIVATE" not in applied.text
+        with door.connect() as connection:
+            served.append(connection.getpeercert(binary_form=True) or b"")
+        assert f"door-{number}" in subject(served[-1])
+    door.fleet.change(defaults={"access": {"certificate": None, "key": None}})
+    assert door.fleet.apply().code == 0
+    assert not door.host.exists(f"{FOLDER}/key.pem")
+    authority = door.host.read("/var/lib/ollama-fleet-access/caddy/pki/authorities/local/root.crt")
+    context = ssl.create_default_context(cadata=authority)
+    for name in (door.host.address, "door"):
+        with socket.create_connection((door.host.address, PORT), timeout=10) as plain:
+            context.wrap_socket(plain, server_hostname=name).close()
+
+
+def make_certificate(folder: Path, name: str) -> None:
+    """Make door.crt and door.key."""
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    files = ["-keyout", "door.key", "-out", "door.crt", "-days", "2", "-subj", f"/CN={name}"]
+    subprocess.run(["openssl", "req", "-x509", *curve, *files], cwd=folder, check=True, capture_output=True)
+    (folder / "door.key").chmod(0o600)
+
+
+def subject(der: bytes) -> str:
+    argv = ["openssl", "x509", "-inform", "DER", "-noout", "-subject"]
+    return subprocess.run(argv, input=der, capture_output=True, check=True).stdout.decode()
+
+
+def test_clients_are_told_the_door(door: FrontDoor) -> None:
+    told = door.fleet.run("ollama-fleet", "clients", "openai")
+    assert f"OPENAI_BASE_URL=https://{door.host.address}:{PORT}/v1" in told.stdout
+    assert "OPENAI_API_KEY=<env:ALICE_TOKEN>" in told.stdout
+    assert ALICE not in told.text
+
+
+def test_without_it_the_host_is_as_before(door: FrontDoor) -> None:
+    # Where the door was: it has to go first.
+    door.fleet.change(defaults={"listen": f"0.0.0.0:{PORT}", "access": None})
+    applied = door.fleet.apply()
+    assert applied.code == 0, str(applied)
+    assert door.fleet.drift().code == 0
+    for path in (FOLDER, f"/etc/systemd/system/{UNIT}", "/var/lib/ollama-fleet-access"):
+        assert not door.host.exists(path)
+    assert door.host.run("getent passwd ollama-access", check=False).returncode != 0
+    assert connects(door.lab.office, door.address("office", 4), PORT) == "connected"
+
+    door.fleet.change(defaults={"listen": None, "access": {"tokens": {"alice": "env:ALICE_TOKEN"}}})
+    assert door.fleet.apply().code == 0
+    assert door.status("GET", "/api/tags", ALICE) == 200
+    retired = door.fleet.run("ollama-fleet", "retire", "door", "--yes")
+    assert retired.code == 0, str(retired)
+    assert "goes: front door" in retired.text
+    for path in ("/etc/ollama-fleet", f"/etc/systemd/system/{UNIT}", "/var/lib/ollama-fleet-access"):
+        assert not door.host.exists(path)
