@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from typing import TypeVar
 
 from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
@@ -18,6 +19,7 @@ from ollama_fleet.operations.windows.script import (
     write_secret_file,
 )
 from ollama_fleet.operations.windows.startup import kept_link
+from ollama_fleet.planner.difference import Item
 from ollama_fleet.planner.items.directory import WantedDirectory
 from ollama_fleet.planner.items.text_file import WantedFile
 from ollama_fleet.planner.items.windows.desktop_app import NoDesktopApp
@@ -25,6 +27,8 @@ from ollama_fleet.planner.items.windows.service import WindowsService
 from ollama_fleet.planner.items.windows.variable import WantedVariable
 from ollama_fleet.planner.windows import task
 from ollama_fleet.planner.windows.quoting import literal
+
+Wanted = TypeVar("Wanted", bound=Item)
 
 
 @operation()
@@ -37,18 +41,14 @@ def directories(
         wanted: the directories.
         models_dir: where models lie, if not below ProgramData (only read, to share one probe).
     """
-    state, layout = look("windows", models_dir)
-    missing = [item for item in wanted if item.differences(state)]
-    if not missing:
-        host.noop("directories are as wanted")
-        return
-    mark_changed(host)
+    _, layout = look("windows", models_dir)
     lines = []
-    for item in missing:
+    for item in _different(wanted, models_dir, "directories are as wanted"):
         lines.append(make_directory(item.path))
         if item.path == layout.state:
             lines.append(administrators_only(item.path))
-    yield powershell(*lines)
+    if lines:
+        yield powershell(*lines)
 
 
 @operation()
@@ -61,14 +61,8 @@ def variables(
         wanted: the variables; one without a value is removed.
         models_dir: where models lie, if not below ProgramData (only read, to share one probe).
     """
-    state, _ = look("windows", models_dir)
-    different = [item for item in wanted if item.differences(state)]
-    if not different:
-        host.noop("variables are as wanted")
-        return
-    mark_changed(host)
     lines = []
-    for item in different:
+    for item in _different(wanted, models_dir, "variables are as wanted"):
         name = literal(item.name)
         value = "$null" if item.value is None else literal(item.value)
         lines += [
@@ -76,7 +70,8 @@ def variables(
             f"if ([Environment]::GetEnvironmentVariable({name}, 'Machine') -cne {value}) "
             f"{{ throw {literal(f'the variable {item.name} does not keep its value')} }}",
         ]
-    yield powershell(*lines)
+    if lines:
+        yield powershell(*lines)
 
 
 @operation()
@@ -119,14 +114,19 @@ def files(
         wanted: the files; their content is in no command line.
         models_dir: where models lie, if not below ProgramData (only read, to share one probe).
     """
+    for item in _different(wanted, models_dir, "files are as wanted"):
+        yield write_secret_file(item.path, item.content)
+
+
+def _different(wanted: Sequence[Wanted], models_dir: str | None, otherwise: str) -> list[Wanted]:
+    """Those of the items that differ: then the host is about to change. Where none does, pyinfra is told so."""
     state, _ = look("windows", models_dir)
     different = [item for item in wanted if item.differences(state)]
-    if not different:
-        host.noop("files are as wanted")
-        return
-    mark_changed(host)
-    for item in different:
-        yield write_secret_file(item.path, item.content)
+    if different:
+        mark_changed(host)
+    else:
+        host.noop(otherwise)
+    return different
 
 
 @operation()

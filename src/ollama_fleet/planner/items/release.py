@@ -66,13 +66,7 @@ class WantedRelease:
         """Compare installed files, the link to the version in use, and the `ollama` command."""
         if self.adopted(state):
             return []
-        found = []
-        installed = state.release.versions.get(self.version)
-        if installed is None:
-            found.append(Difference("version", self.version, "absent"))
-        elif not self.is_unpacked(state):
-            found.append(Difference("files", "as unpacked", "altered" if installed.stamp else "incomplete"))
-        found += compare("in use", self.version, state.release.current)
+        found = self.of_files(state)
         if state.release.foreign is not None:
             found.append(
                 Difference("command", self.layout.binary, f"{state.release.foreign.path} of somebody else")
@@ -80,3 +74,13 @@ class WantedRelease:
         else:
             found += compare("command", self.layout.binary, state.release.command_target)
         return found
+
+    def of_files(self, state: HostState) -> list[Difference]:
+        """Compare installed files and the version in use."""
+        found = []
+        installed = state.release.versions.get(self.version)
+        if installed is None:
+            found.append(Difference("version", self.version, "absent"))
+        elif not self.is_unpacked(state):
+            found.append(Difference("files", "as unpacked", "altered" if installed.stamp else "incomplete"))
+        return [*found, *compare("in use", self.version, state.release.current)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ollama_fleet.planner.difference import Difference, compare
+from ollama_fleet.planner.difference import Difference
 from ollama_fleet.planner.items.release import WantedRelease
 from ollama_fleet.planner.state import HostState
 
@@ -21,13 +21,5 @@ class WindowsRelease(WantedRelease):
         return f"{self.layout.releases}\\{self.version}\\ollama.exe"
 
     def differences(self, state: HostState) -> list[Difference]:
-        """Compare installed files and the version in use."""
-        if self.adopted(state):
-            return []
-        found = []
-        installed = state.release.versions.get(self.version)
-        if installed is None:
-            found.append(Difference("version", self.version, "absent"))
-        elif not self.is_unpacked(state):
-            found.append(Difference("files", "as unpacked", "altered" if installed.stamp else "incomplete"))
-        return [*found, *compare("in use", self.version, state.release.current)]
+        """Compare installed files and the version in use; the `ollama` command of people's shells is not ours."""
+        return [] if self.adopted(state) else self.of_files(state)
