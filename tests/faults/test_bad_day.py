@@ -151,7 +151,7 @@ def test_a_failed_host_says_why_in_one_line(day: BadDay, name: str) -> None:
     # Beside the reason: what is to change, that operations went well, and pyinfra's own word that it ended here.
     usual = re.compile(
         r"Connected|Ready: .*|Success|No changes|Error: executed \d commands?|.*: .* → .*|.*: restart for.*|"
-        r"(pulling|creating|loading) \S+|trying each model|"
+        r"(pulling|creating|loading|fetching) \S+|trying each model|(unpacking|trying) release \S+|"
         r"went back to release 0\.24\.0 with its environment and models; it serves.*"
     )
     noise = [line for line in day.bad.told(name) if line not in matching and not usual.fullmatch(line)]

@@ -12,7 +12,7 @@ import pytest
 
 from converge.fleet_directory import FleetDirectory
 from converge.terminal import Terminal
-from faults.conftest import MakeFleet, Shelf
+from faults.conftest import NEWER, MakeFleet, Shelf
 from lab import Lab
 from lab.host import Host
 from lab.tiny_gguf import tiny_gguf
@@ -192,3 +192,22 @@ def test_a_host_that_is_not_reached(limit: tuple[str, ...], pair: Pair) -> None:
     assert len(failed) == 1, str(run)
     assert summary[failed[0] + 1] == "        next: ollama-fleet doctor other"
     assert summary[1].startswith("    0 of 1 host is as" if limit else "    1 of 2 hosts are as")
+
+
+def test_a_release_that_a_host_fetches_is_seen_on_its_way(pair: Pair) -> None:
+    pair.fleet.change(release={"version": NEWER, "source": pair.shelf.sources[NEWER]})
+    pair.fleet.lock()
+    pair.lab.registry.set_faults(bytes_per_second=20_000)
+    seen = re.compile(
+        r"^other  fetching ollama-linux-amd64\.tar\.zst  .* (?P<share>\d+)%  0\.\d MiB of 0\.\d MiB",
+        re.MULTILINE,
+    )
+    with pair.terminal("-y") as terminal:
+        first = seen.search(terminal.wait_for(seen.search))
+        assert first is not None
+        terminal.wait_for(
+            lambda screen: (at := seen.search(screen)) and int(at["share"]) > int(first["share"])
+        )
+        pair.lab.registry.set_faults()
+        assert terminal.end() == 0
+    assert any(line.startswith(f"    {RIGHT}") for line in terminal.lines)

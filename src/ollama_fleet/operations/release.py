@@ -14,9 +14,11 @@ from pyinfra.context import host
 
 from ollama_fleet.operations.context import StepFailed, look, mark_changed, step
 from ollama_fleet.operations.download import archive_path, fetch_for
+from ollama_fleet.operations.observer import observer_of
 from ollama_fleet.operations.packages import install_command
 from ollama_fleet.operations.shell import restart_is_due, script, switch_link
 from ollama_fleet.operations.trial import trial
+from ollama_fleet.operations.watched_fetch import WatchedFetch
 from ollama_fleet.planner.items.release import Archive, WantedRelease
 from ollama_fleet.planner.layout import Layout, Scope
 from ollama_fleet.planner.state import HostState
@@ -91,11 +93,13 @@ def stage(
         for archive in wanted.archives:
             place = f"{downloads}/{archive.sha256[:16]}-{archive.name}"
             if download == "host" and _is_url(archive.location) and state.platform.tools & set(FETCHERS):
-                yield script(_fetch(archive, place, state))
+                yield WatchedFetch(script(_fetch(archive, place, state)), archive, f"{place}.part")
             else:
                 yield from _send(archive, place)
+        _say(f"unpacking release {version}")
         yield script(*_unpack(wanted, state, downloads))
     if to_try:
+        _say(f"trying release {version}")
         user = layout.service_user if scope == "system" else None
         yield script(trial(f"{layout.releases}/{version}", version, environment or {}, user))
 
@@ -119,6 +123,12 @@ def use(
         return
     mark_changed(host)
     yield script(*_switch(wanted, state))
+
+
+def _say(doing: str) -> None:
+    """Tell those who watch what the next command is going to do."""
+    if host.state.is_executing:
+        observer_of(host).begin(host, doing)
 
 
 def _is_url(location: str) -> bool:
