@@ -20,7 +20,7 @@ from lab.tiny_gguf import tiny_gguf
 pytestmark = pytest.mark.lab
 
 FILES = ("inventory/hosts.py", "deploy.py")
-SLOW = 300_000
+SLOW = 200_000
 """Bytes per second; the big model has 2.9 million."""
 PULLING = re.compile(
     r"^slow  pulling \S*big:latest(?: \(2 of 2\))?  [━╌]{20} +(?P<share>\d+)%  (?P<done>[\d.]+) MiB of 2\.9 MiB"
@@ -67,14 +67,18 @@ def pair(lab: Lab, shelf: Shelf, make_fleet: MakeFleet) -> Iterator[Pair]:
 def test_a_slow_pull_is_seen_and_goes_on_where_it_broke_off(pair: Pair) -> None:
     pair.ask_for_big("slow")
     with pair.terminal("-y") as terminal:
-        frame = terminal.wait_for(lambda screen: (at := PULLING.search(screen)) and int(at["share"]) >= 50)
+        frame = terminal.wait_for(lambda screen: (at := PULLING.search(screen)) and int(at["share"]) >= 30)
         terminal.interrupt()
         terminal.end()
     before = PULLING.search(frame)
     assert before is not None
-    assert 1.4 <= float(before["done"]) <= 2.9
-    assert 0.1 <= float(before["rate"]) <= 0.4
-    assert int(before["left"]) <= 1.5 / float(before["rate"]) + 1
+    done, rate = float(before["done"]), float(before["rate"])
+    assert done / 2.9 == pytest.approx(int(before["share"]) / 100, abs=0.03)
+    assert rate <= 0.3
+    # What is shown is rounded.
+    assert (
+        (2.8 - done) / (rate + 0.05) - 1 <= int(before["left"]) <= (3.0 - done) / max(rate - 0.05, 0.01) + 1
+    )
     last = terminal.all_lines
     assert "Traceback" not in "\n".join(last)
     assert not any(PULLING.match(line) for line in last)
@@ -85,9 +89,9 @@ def test_a_slow_pull_is_seen_and_goes_on_where_it_broke_off(pair: Pair) -> None:
         first = PULLING.search(terminal.wait_for(PULLING.search))
         assert terminal.end() == 0
     assert first is not None
-    assert int(first["share"]) >= 50
+    assert int(first["share"]) >= int(before["share"])
     # What was there does not count as what the line brings.
-    assert float(first["rate"]) <= 0.6
+    assert float(first["rate"]) <= 0.3
     seen = [len(re.findall(r"Rollout \(\d of \d+\)", frame)) for frame in terminal.frames]
     assert max(seen) == 1
     last = [line for line in terminal.all_lines if line]
