@@ -13,15 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ollama_fleet.artifacts.lock import Lock
+from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.deploys.source import load_templates, published
 from ollama_fleet.hardware.catalogue import catalogue
 from ollama_fleet.hardware.device import Device
+from ollama_fleet.operations.retirement import retirement_script
 from ollama_fleet.outputs.plans import planned_host
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.host_plan import HostPlan, plan_host
 from ollama_fleet.planner.layout import Layout
+from ollama_fleet.planner.retirement import retirement
 from ollama_fleet.planner.slots import Note, declared_slots, note_of, slots_of
-from ollama_fleet.planner.state import FileState, HostState, ServiceState
+from ollama_fleet.planner.state import FileState, HostState, ModelStore, ServiceState, StoredModel
 from ollama_fleet.spec.fleet import Fleet
 from ollama_fleet.spec.hosts import HostSpec
 from unit.planner.states import FRESH
@@ -271,3 +274,65 @@ def test_names_of_forms_follow_the_devices_and_mean_the_same_everywhere() -> Non
         ("reasoner:rtx-4060-ti-16gb", "rtx-4060-ti-16gb-2"),
     ]
     assert [item.decision.num_ctx for item in planned.decided] == [16384, 8192, 16384, 8192]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(0, 5), st.integers(0, 1)), max_size=6, unique_by=lambda one: one[0]),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_whatever_cards_come_and_go_who_stays_keeps_name_and_port(
+    history: list[list[tuple[int, int]]],
+) -> None:
+    """Each round is the cards of one apply, in the driver's order: number, and one of two kinds that it is of."""
+    spec = host(instances="per-gpu")
+    note = ""
+    before: dict[str | None, tuple[str, int]] = {}
+    for there in history:
+        found = [card(number + 10 * kind, KINDS[kind], index) for index, (number, kind) in enumerate(there)]
+        if not found:
+            with pytest.raises(PlanError, match="no GPU was found"):
+                ports(spec, found, note)
+            continue
+        now = ports(spec, found, note)
+        assert len({name for name, _ in now.values()}) == len(found)
+        assert len({port for _, port in now.values()}) == len(found)
+        assert {uuid: slot for uuid, slot in now.items() if uuid in before} == {
+            uuid: slot for uuid, slot in before.items() if uuid in now
+        }
+        note, before = note_for(spec, found, note), now
+
+
+def test_a_host_that_is_retired_loses_every_server_and_every_form_of_its_models() -> None:
+    layout = Layout.of("system", MODELS_DIR)
+    environment = layout.for_instance("rtx-4090").environment
+    note = b"first 11434\ninstance rtx-4090 11440 GPU-1\n"
+    state = replace(
+        with_cards(cards("rtx-4090", "rtx-4060-ti-16gb")),
+        instances={"rtx-4090": ServiceState(load="loaded", active="active", enabled="enabled")},
+        files={
+            environment: FileState("file", 0o600, "root", "root"),
+            layout.instance_unit: FileState("file", 0o644, "root", "root"),
+            layout.instance_note: FileState("file", 0o644, "root", "root", note),
+        },
+        store=ModelStore(
+            models=tuple(
+                StoredModel(ModelName.parse(name), b"{}")
+                for name in ("other:rtx-4060-ti-16gb", "reasoner", "somebody-elses")
+            )
+        ),
+    )
+
+    plan_ = retirement(host(instances="per-gpu"), state, layout)
+
+    assert "service ollama@rtx-4090: stopped" in plan_.goes
+    assert {environment, layout.instance_unit} <= set(plan_.files)
+    assert [stored.name.short for stored in plan_.models.going] == [
+        "other:rtx-4060-ti-16gb",
+        "reasoner:latest",
+    ]
+    script = retirement_script(plan_, state)
+    assert "systemctl disable --now --quiet ollama@rtx-4090.service" in script

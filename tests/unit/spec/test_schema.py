@@ -82,6 +82,21 @@ GOOD: dict[str, Any] = {"version": 1, "release": {"version": "0.30.2"}, "hosts":
         {"hosts": {"a": {"models": {"m": None}}, "b": {"models": ["m"]}, "c": {"gpus": "auto"}}},
         {"prune": False},
         {"defaults": {"instances": 1, "os": "linux"}},
+        {"defaults": {"instances": "per-gpu"}},
+        {
+            "hosts": {
+                "a": {
+                    "instances": [{"name": "a", "devices": ["rtx-4090"], "port": 1, "models": [], "env": {}}]
+                }
+            }
+        },
+        {
+            "hosts": {
+                "a": {
+                    "instances": [{"name": "a", "devices": [f"GPU-{'0' * 16}"]}, {"name": "b", "devices": []}]
+                }
+            }
+        },
     ],
 )
 def test_good_values(more: dict[str, Any]) -> None:
