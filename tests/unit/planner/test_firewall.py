@@ -24,6 +24,7 @@ PORT = 11434
 SOURCES = ["10.0.0.0/24", "10.1.0.0/16", "fd00::/64", *ANYWHERE]
 some_sources = st.lists(st.sampled_from(SOURCES), unique=True)
 ports = st.sampled_from([PORT, 11500])
+port_lists = st.sampled_from([[PORT], [PORT, 11500], [11500]])
 ufw_rules = st.lists(
     st.builds(
         lambda action, source, port, ours: replace(ufw.rule(action, source, port), ours=ours),
@@ -51,15 +52,15 @@ def as_ufw_does(state: UfwState, needed: ufw.UfwChanges) -> UfwState:
     return replace(state, rules=tuple(rules), loaded=loaded)
 
 
-@given(ufw_rules, some_sources | st.none(), st.booleans(), st.booleans())
-@example([ufw.rule("deny", ANYWHERE[0], PORT)], ["10.0.0.0/24"], False, True)
+@given(ufw_rules, some_sources | st.none(), st.booleans(), st.booleans(), port_lists)
+@example([ufw.rule("deny", ANYWHERE[0], PORT)], ["10.0.0.0/24"], False, True, [PORT])
 def test_ufw_is_right_after_one_change_and_others_keep_their_rules(
-    rules: list[FirewallRule], sources: list[str] | None, deny: bool, ipv6: bool
+    rules: list[FirewallRule], sources: list[str] | None, deny: bool, ipv6: bool, wanted_ports: list[int]
 ) -> None:
     state = UfwState("ufw", True, tuple(rules), default_deny=deny, ipv6=ipv6)
-    after = as_ufw_does(state, ufw.changes([PORT], sources, state))
-    assert ufw.differences([PORT], sources, after) == []
-    wanted = {(rule.source, rule.ports) for rule in ufw.wanted_rules([PORT], sources, state)}
+    after = as_ufw_does(state, ufw.changes(wanted_ports, sources, state))
+    assert ufw.differences(wanted_ports, sources, after) == []
+    wanted = {(rule.source, rule.ports) for rule in ufw.wanted_rules(wanted_ports, sources, state)}
     theirs = [rule for rule in rules if not rule.ours and (rule.source, rule.ports) not in wanted]
     assert [rule for rule in theirs if rule not in after.rules] == []
     mine = [rule for rule in after.rules if rule.ours]
@@ -69,9 +70,9 @@ def test_ufw_is_right_after_one_change_and_others_keep_their_rules(
 
 
 @pytest.mark.parametrize("loaded", [True, False])
-@given(sources=some_sources | st.none(), before=some_sources, port=ports)
+@given(sources=some_sources | st.none(), before=some_sources, port=ports, wanted_ports=port_lists)
 def test_firewalld_is_right_after_one_change(
-    loaded: bool, sources: list[str] | None, before: list[str], port: int
+    loaded: bool, sources: list[str] | None, before: list[str], port: int, wanted_ports: list[int]
 ) -> None:
     there = firewalld.wanted_rules([port], before)
     state = FirewalldState(
@@ -83,13 +84,13 @@ def test_firewalld_is_right_after_one_change(
         zones=("home", "public"),
         loaded={"home": tuple(there), "public": ()} if loaded else None,
     )
-    for zone in firewalld.changes([PORT], sources, state):
+    for zone in firewalld.changes(wanted_ports, sources, state):
         start = there if zone.zone == "home" else []
-        wanted = set(firewalld.wanted_rules([PORT], sources))
+        wanted = set(firewalld.wanted_rules(wanted_ports, sources))
         assert (set(start) | set(zone.add)) - set(zone.remove) == wanted
         assert (set(start) | set(zone.load)) - set(zone.unload) == wanted
-    if sources is not None and set(sources) == set(before) and port == PORT:
-        assert [zone.zone for zone in firewalld.changes([PORT], sources, state)] == ["public"]
+    if sources is not None and set(sources) == set(before) and [port] == wanted_ports:
+        assert [zone.zone for zone in firewalld.changes(wanted_ports, sources, state)] == ["public"]
 
 
 def test_firewalld_rules_that_only_the_kernel_has_are_unloaded_and_those_after_the_closing_one_are_not_ours() -> (
