@@ -164,6 +164,8 @@ def test_other_indices_are_no_change_and_a_card_that_is_gone_is_told(tower: Towe
     gone = tower.fleet.drift()
     assert gone.code == 2
     assert "service ollama@rtx-3090" in gone.drifted(tower.host.name)
+    notes = gone.document["hosts"][tower.host.name]["notes"]
+    assert f"the card of the instance rtx-3090, {cards[2]['uuid']}, is not there any more" in notes
 
     tower.settings(gpus=CARDS)
     error = tower.fleet.drift()

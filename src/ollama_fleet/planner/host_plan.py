@@ -206,9 +206,11 @@ def _plan(
         instance, files = _only_one(spec, release, binary, given)
         instances: tuple[Instance, ...] = (instance,)
         gone = gone_instances(state, layout)
+        told: tuple[str, ...] = ()
     else:
         parts = several(spec, release, binary, given)
         instances, files, gone = parts.instances, parts.files, parts.gone
+        told = parts.told
     placements = tuple(placement for instance in instances for placement in instance.placements)
     undeclared_there = undeclared(placements, release.version, lock, manager, state, layout)
     firewall = firewall_of(spec, [instance.port for instance in instances], state, layout)
@@ -234,7 +236,7 @@ def _plan(
         address=instances[0].address,
         port=instances[0].port,
         outside_address=_outside_address(spec),
-        told=tuple(dict.fromkeys(notes)),
+        told=tuple(dict.fromkeys((*told, *notes))),
         shortage=shortage(disk_needs(release, bases, lock, state, layout), state),
         access=access_of(spec, access, instances, templates, layout),
         instances=instances,

@@ -13,7 +13,7 @@ from ollama_fleet.planner.items.service import GoneService, WantedService
 from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.placement import Placement
 from ollama_fleet.planner.serving import Given, environment_of, loaded_of, placements_on
-from ollama_fleet.planner.slots import Note, Slot, note_of, slots_of
+from ollama_fleet.planner.slots import Note, Slot, lost, note_of, slots_of
 from ollama_fleet.planner.state import HostState
 from ollama_fleet.planner.variants import names_of
 from ollama_fleet.spec.hosts import HostSpec
@@ -29,6 +29,8 @@ class Several:
     instances: tuple[Instance, ...]
     files: HostFiles
     gone: tuple[GoneService, ...]
+    told: tuple[str, ...]
+    """What the user should know of them."""
 
 
 def several(spec: HostSpec, release: WantedRelease, binary: str, given: Given) -> Several:
@@ -40,7 +42,8 @@ def several(spec: HostSpec, release: WantedRelease, binary: str, given: Given) -
     """
     state, layout = given.state, given.layout
     there = state.files.get(layout.instance_note)
-    slots = slots_of(spec, state.devices, state.device_error, Note.parse(there.content if there else None))
+    note = Note.parse(there.content if there else None)
+    slots = slots_of(spec, state.devices, state.device_error, note)
     placed = _named_apart(slots, [placements_on(slot.spec, slot.devices, given) for slot in slots])
     environments = {
         slot.name: _environment(number, slot, release, layout) for number, slot in enumerate(slots)
@@ -75,7 +78,7 @@ def several(spec: HostSpec, release: WantedRelease, binary: str, given: Given) -
         )
     names = {slot.name for slot in slots}
     gone = (*_only_one(state, layout), *gone_instances(state, layout, keep=names))
-    return Several(tuple(instances), files, gone)
+    return Several(tuple(instances), files, gone, tuple(lost(note, state.devices)))
 
 
 def gone_instances(state: HostState, layout: Layout, keep: Iterable[str] = ()) -> tuple[GoneService, ...]:

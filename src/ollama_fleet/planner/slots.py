@@ -60,6 +60,17 @@ def note_of(slots: Iterable[Slot], first: int) -> str:
     return "\n".join([f"first {first}", *lines, ""])
 
 
+def lost(note: Note, found: Iterable[Device]) -> list[str]:
+    """Say of each instance whose card is not there any more that it goes, one line each."""
+    there = {device.uuid for device in found}
+    return [
+        f"the card of the instance {name}, {uuid}, is not there any more"
+        for name, (_, uuids) in note.taken.items()
+        for uuid in uuids
+        if uuid not in there
+    ]
+
+
 def _uuids(slot: Slot) -> list[str]:
     return [device.uuid for device in slot.devices if device.uuid]
 
