@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,7 +13,7 @@ import httpx
 import pytest
 
 from contract.registry import Registry
-from contract.server import Flavour, Server, environment, free_port, running
+from contract.server import Flavour, Server, environment, free_port, running, wait_for
 from contract.stored import digest_of
 from ollama_fleet.checks.engine_log import parse_loads
 
@@ -228,7 +229,7 @@ def test_the_memory_in_use_is_reported(
         assert json.loads(used.read_text()) == {"0": (vram >> 20) + 280}
         server.post("/api/generate", model="big", keep_alive=0)
         server.wait_unloaded()
-        assert json.loads(used.read_text()) == {"0": 0}
+        wait_for(lambda: json.loads(used.read_text()) == {"0": 0}, "the memory to be given back")
 
 
 def test_the_words_of_the_first_generation(
@@ -291,6 +292,30 @@ def test_a_load_can_take_long_or_for_ever(start: Start, weights: Path, scenario:
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{server.url}/api/generate", json={"model": "big"}, timeout=0.3, trust_env=False)
         assert server.get("/api/version")["version"] == server.flavour.version
+
+
+def test_a_load_is_not_begun_for_a_client_that_has_gone(
+    start: Start, weights: Path, scenario: Callable[..., str]
+) -> None:
+    machine = scenario(gpus=[gpu(64 * GIB)], pretend={"*": BIG}, load_seconds=1)
+    with start(OLLAMA_SIM=machine) as server:
+        server.create("tiny", files={"tiny.gguf": server.upload(weights)})
+        with asking(server, num_gpu=5) as first:
+            with asking(server, num_gpu=7):
+                pass  # goes before its turn has come
+            assert first.recv(12) == b"HTTP/1.1 200"
+        server.post("/api/generate", model="tiny", options={"num_gpu": 5})
+        assert server.log.count("loaded runners") == 1
+
+
+def asking(server: Server, **options: int) -> socket.socket:
+    """A connection on which a model has been asked for, and nothing been read yet."""
+    body = json.dumps({"model": "tiny", "options": options})
+    url = httpx.URL(server.url)
+    connection = socket.create_connection((url.host, url.port or 80), timeout=30)
+    head = f"POST /api/generate HTTP/1.1\r\nHost: {url.host}\r\nContent-Length: {len(body)}\r\n\r\n"
+    connection.sendall((head + body).encode())
+    return connection
 
 
 def test_the_cpu_is_all_there_is_without_layers(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ollama_sim import golog, gotime, loadlog, memory, payload
+from ollama_sim import caller, golog, gotime, loadlog, memory, payload
 from ollama_sim.environ import Environment
 from ollama_sim.machine import GIB, Gpu, Machine
 from ollama_sim.model import Model
@@ -101,6 +101,8 @@ class Scheduler:
         if "vision" in model.capabilities:
             options = RunnerOptions(**{**vars(options), "num_ctx": max(options.num_ctx, 2048)})
         with self._loading:
+            if caller.gone():
+                raise LoadError("context canceled")
             with self._lock:
                 runner = self.loaded.get(str(model.file))
                 if runner and runner.serves(model, options):
@@ -138,17 +140,23 @@ class Scheduler:
             return
         if runner.timer:
             runner.timer.cancel()
-        runner.timer = threading.Timer(
-            min(nanoseconds / gotime.SECOND, threading.TIMEOUT_MAX), self._unload, [runner]
+        timer = runner.timer = threading.Timer(
+            min(nanoseconds / gotime.SECOND, threading.TIMEOUT_MAX), lambda: self._expired(runner, timer)
         )
-        runner.timer.daemon = True
-        runner.timer.start()
+        timer.daemon = True
+        timer.start()
+
+    def _expired(self, runner: Runner, timer: threading.Timer) -> None:
+        with self._lock:
+            # Whoever has asked for the model since has set its time anew.
+            if runner.timer is timer:
+                self._unload(runner)
 
     def _unload(self, runner: Runner) -> None:
         with self._lock:
             if runner.requests == 0 and self.loaded.get(runner.key) is runner:
                 del self.loaded[runner.key]
-        self._report()
+            self._report()
 
     def _wait_idle(self, runner: Runner) -> None:
         while True:

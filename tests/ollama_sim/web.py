@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-from ollama_sim import gojson, golog, origins
+from ollama_sim import caller, gojson, golog, origins
 from ollama_sim.environ import Environment
 from ollama_sim.handlers import Api
 from ollama_sim.reply import ApiError, Reply, Stream
@@ -89,6 +89,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         started, self.status_sent = time.monotonic(), 0
+        caller.serves(self.connection)
         path = urlsplit(self.path).path
         self.extra: dict[str, str] = {}
         try:

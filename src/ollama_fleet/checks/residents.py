@@ -110,8 +110,10 @@ def as_before(
         try:
             yield residents
         except BaseException:
-            for problem in residents.put_back():
+            left = residents.put_back()
+            for problem in left:
                 logger.error(problem)  # nobody else will tell
+            problems.extend(left)
             raise
         problems.extend(residents.put_back())
 
