@@ -60,7 +60,9 @@ def install(root: Path, host: str, names: Sequence[str]) -> None:
             gpus.append({**recording["gpu"], **identity})
         data = {"driver_version": driver, "cuda_version": cuda, "gpus": gpus}
         # What the driver makes at boot; a unit may wait for it.
-        (root / "etc/tmpfiles.d/lab-gpus.conf").write_text(f"f {NODE} 0666 root root -\n")
+        at_boot = root / "etc/tmpfiles.d/lab-gpus.conf"
+        at_boot.parent.mkdir(parents=True, exist_ok=True)
+        at_boot.write_text(f"f {NODE} 0666 root root -\n")
     (root / _DATA).write_text(json.dumps(data, indent=1))
     tool = root / _TOOL
     tool.write_bytes(Path(__file__).with_name("nvidia_smi.py").read_bytes())
