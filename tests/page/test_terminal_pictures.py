@@ -70,6 +70,7 @@ class Changes:
 
     restarts = False
     told = ()
+    instances = ()
     items = (
         Item("model", "reasoner:latest", "temperature 0.7", "temperature 0.6"),
         Item("prune", "model old:latest", "present, 4.1 GiB to be freed", "absent"),

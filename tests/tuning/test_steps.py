@@ -45,7 +45,9 @@ class Machine:
 def tuned(machine: Machine, *, context: bool, num_ctx_min: int | None = None, steps: Any = ()) -> Tuned:
     case = machine.case
     decision = SimpleNamespace(
-        num_ctx=case.num_ctx, num_batch=512, candidate=SimpleNamespace(base=case.model)
+        num_ctx=case.num_ctx,
+        num_batch=512,
+        candidate=SimpleNamespace(base=case.model, quantization=case.facts.quantization),
     )
     resolved = SimpleNamespace(name="m", num_ctx_min=num_ctx_min or case.num_ctx)
     around = Surroundings((budget_of_size(case.size, desktop=False),), "f16", None, 1, False, "0.32.15", "k")
