@@ -292,6 +292,7 @@ def test_tokens_are_nowhere_but_in_one_file(door: FrontDoor) -> None:
         assert secret not in everything
 
 
+INSTANCES = {"one": ["reasoner"], "two": []}
 DAMAGES = {
     f"file {FOLDER}/Caddyfile": f"sed -i s/403/200/ {FOLDER}/Caddyfile",
     f"file {FOLDER}/tokens.caddy": f"sed -i s/client/admin/ {FOLDER}/tokens.caddy",
@@ -354,6 +355,35 @@ def make_certificate(folder: Path, name: str) -> None:
 def subject(der: bytes) -> str:
     argv = ["openssl", "x509", "-inform", "DER", "-noout", "-subject"]
     return subprocess.run(argv, input=der, capture_output=True, check=True).stdout.decode()
+
+
+def test_each_instance_has_its_own_path(door: FrontDoor) -> None:
+    instances = [{"name": name, "devices": [], "models": models} for name, models in INSTANCES.items()]
+    door.fleet.change(hosts={"door": {"instances": instances}})
+    try:
+        applied = door.fleet.apply()
+        assert applied.code == 0, str(applied)
+        found = [
+            door.status(method, path, ALICE, b"{}" if method == "POST" else None)
+            for method, path in (
+                ("GET", "/one/api/tags"),
+                ("GET", "/two/api/tags"),
+                ("GET", "/api/tags"),
+                ("GET", "/three/api/tags"),
+                ("POST", "/one/api/pull"),
+                ("POST", "/two/../one/api/pull"),
+                ("POST", "/one/two/api/chat"),
+                ("POST", "/one//api/chat"),
+            )
+        ]
+        assert found == [200, 200, 404, 404, 403, 404, 404, 404]
+        told = door.fleet.run("ollama-fleet", "clients", "openai").stdout
+        assert f"OPENAI_BASE_URL=https://{door.host.address}:{PORT}/one/v1" in told
+    finally:
+        door.fleet.change(hosts={"door": {"instances": None}})
+    assert door.fleet.apply().code == 0
+    assert door.fleet.drift().code == 0
+    assert door.status("GET", "/api/tags", ALICE) == 200
 
 
 def test_clients_are_told_the_door(door: FrontDoor) -> None:

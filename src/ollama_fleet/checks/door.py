@@ -29,7 +29,7 @@ def try_door(door: WantedAccess, address: str) -> str | None:
         if expected != (401,) and token is None:
             continue  # only administrators have tokens, and theirs are not tried
         try:
-            status = _ask(door, address, method, path, token)
+            status = _ask(door, address, method, door.prefix + path, token)
         except (OSError, http.client.HTTPException) as error:
             return f"{in_url(address)}:{door.port} does not answer from here ({str(error) or type(error).__name__})"
         if status not in expected:

@@ -120,6 +120,7 @@ def wanted_access(
         address=str(access.listen.host),
         port=access.listen.port,
         token=next(iter(secrets.tokens.values()), None),
+        prefix=upstreams[0].prefix if upstreams else "",
     )
 
 

@@ -22,6 +22,8 @@ class WantedAccess:
     port: int
     token: SecretStr | None = None
     """One that a client has, for the proof from outside."""
+    prefix: str = ""
+    """What stands before the paths of the first server behind it."""
     kind: str = "access"
     name: str = "front door"
 
