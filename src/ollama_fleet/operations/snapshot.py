@@ -135,7 +135,11 @@ def settle(layout: Layout) -> list[str]:
         # A link that led nowhere was no release; where there was none, the command was somebody else's, or nothing.
         f'elif [ "$was" = "$is" ] || {{ [ -n "$was" ] && [ ! -d {releases}/"$was" ]; }} ||',
         f'  {{ [ -z "$was" ] && [ ! -f {command} ]; }}; then rm -rf {before}',
-        f"else rm -f {before}/pid {before}/listen; rm -rf {kept}; mv -T {before} {kept}; fi",
+        f"else rm -f {before}/pid {before}/listen",
+        # Which process a unit was is past; that it ran is what counts.
+        f"  if [ -f {before}/units ]; then sed -i 's/ [1-9][0-9]* / 1 /' {before}/units; fi",
+        f"  rm -rf {kept}; mv -T {before} {kept}",
+        "fi",
     ]
 
 
