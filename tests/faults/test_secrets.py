@@ -121,11 +121,16 @@ def planted(lab: Lab, make_fleet: MakeFleet) -> Iterator[Planted]:
     lab.remove(host)
 
 
+SERVER = [b"/opt/ollama/current/bin/ollama", b"serve", b""]
+# systemd gives a unit's variables also to what the unit runs before its server: root, for a moment.
+MODPROBE = [b"-c", b"command -v nvidia-modprobe >/dev/null && exec nvidia-modprobe -u -c 0", b""]
+
+
 def check_host(watch: Watch, host: Host, wanted: dict[str, str]) -> None:
-    """The one file, the one process, nothing else; `watch` saw all that was written in between."""
+    """The one file, the one unit, nothing else; `watch` saw all that was written in between."""
     assert watch.command_lines == set()
     for line in watch.environments:
-        assert line.split(b"\0")[-3:] == [b"/opt/ollama/current/bin/ollama", b"serve", b""]
+        assert line.split(b"\0")[-3:] in (SERVER, MODPROBE)
     for seen in watch.files:
         if seen.where.startswith(JOURNALS):
             continue
