@@ -24,6 +24,8 @@ _at_work: dict[gevent.Greenlet[..., Any], Event] = {}
 _before: dict[int, Any] = {}
 """The handlers of the signals from before anybody worked."""
 _ending = Event()
+_answer: list[Callable[[int, FrameType | None], object]] = []
+"""What the program that runs us does at Ctrl-C."""
 
 
 @contextmanager
@@ -41,6 +43,24 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def answer_in_main_program() -> None:
+    """Let the program that runs us answer Ctrl-C in its main greenlet, from here to the end of the process.
+
+    pyinfra ends the process by SystemExit, which Python raises in whichever greenlet runs: a connection would die of
+    it quietly, and the main program wait for that connection for ever.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if _answer or not callable(before) or before in (signal.default_int_handler, _interrupt_main):
+        return
+    _answer.append(before)
+    signal.signal(signal.SIGINT, _answer_elsewhere)
+
+
+def _answer_elsewhere(number: int, frame: FrameType | None) -> None:
+    # gevent hands a SystemExit of any greenlet of its own on to the main program.
+    gevent.spawn(_answer[0], number, frame)
 
 
 def _interrupt_main(number: int, frame: FrameType | None) -> None:
@@ -93,6 +113,8 @@ def _end(
     workers = dict(_at_work)
     gevent.killall(list(workers), block=False)
     gevent.wait(list(workers.values()))
+    if before is _answer_elsewhere:
+        before = _answer[0]
     # What ends the run: gevent hands it on to the main program.
     if callable(before) and before not in (signal.default_int_handler, _interrupt_main):
         before(number, frame)

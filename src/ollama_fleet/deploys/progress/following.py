@@ -15,6 +15,7 @@ from pyinfra.api.output import format_text
 from pyinfra.api.state import BaseStateCallback, State
 from pyinfra.context import ctx_state
 
+from ollama_fleet.checks.interruption import answer_in_main_program
 from ollama_fleet.deploys.progress.board import Board
 from ollama_fleet.deploys.progress.invocation import Invocation
 from ollama_fleet.deploys.progress.log_file import LogFile
@@ -154,6 +155,7 @@ def follow_apply() -> None:
         return
     _following = Following(invocation)
     respect_no_color()
+    answer_in_main_program()
     logger.addHandler(_following.log)
     atexit.register(_following.finish)
 
