@@ -143,13 +143,11 @@ def _release(state: HostState, wanted: str) -> Iterator[Exposure]:
 
 
 def _secrets(state: HostState, layout: Layout) -> Iterator[Exposure]:
-    for path in (layout.environment,):
-        there = state.files.get(path)
-        if there is not None and there.kind == "file" and there.mode & READABLE_BY_ALL:
-            text = (
-                f"everybody on the host may read {path}, which holds the server's variables and its secrets"
-            )
-            yield Exposure("secrets", text, f"an apply mends it; at once: `chmod 600 {path}`")
+    path = layout.environment
+    there = state.files.get(path)
+    if there is not None and there.kind == "file" and there.mode & READABLE_BY_ALL:
+        text = f"everybody on the host may read {path}, which holds the server's variables and its secrets"
+        yield Exposure("secrets", text, f"an apply mends it; at once: `chmod 600 {path}`")
 
 
 def _is_loopback(address: str) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.checks.kept_runs import FILE, KeptRun, append_runs, now
+from ollama_fleet.checks.trial_steps import Tuned
 
 if TYPE_CHECKING:  # importing them patches sockets for gevent
-    from ollama_fleet.deploys.benching import HostBenched
+    from ollama_fleet.deploys.benching import Benched, HostBenched
     from ollama_fleet.deploys.tuning import HostTuned
 
 
@@ -18,20 +19,7 @@ def runs_of_bench(hosts: Sequence[HostBenched], lock: Lock) -> list[KeptRun]:
     """What was measured, placement by placement; nothing of one that failed."""
     time = now()
     return [
-        KeptRun(
-            kind="bench",
-            time=time,
-            host=host.host,
-            model=one.model,
-            base=one.base,
-            digest=lock.digest_of(one.base),
-            quantization=one.quantization,
-            release=host.release,
-            gpus=host.kinds,
-            num_ctx=one.num_ctx,
-            num_gpu=one.num_gpu,
-            runs=one.runs,
-        )
+        KeptRun(kind="bench", time=time, runs=one.runs, **_of(host, host.release, one, lock))
         for host in hosts
         for one in host.benched
         if one.runs
@@ -42,24 +30,25 @@ def runs_of_tune(host: HostTuned, release: str, lock: Lock) -> list[KeptRun]:
     """Every setting that was tried, model by model, also of a search that came to no end."""
     time = now()
     return [
-        KeptRun(
-            kind="tune",
-            time=time,
-            host=host.host,
-            model=one.model,
-            base=one.base,
-            digest=lock.digest_of(one.base),
-            quantization=one.quantization,
-            release=release,
-            gpus=host.kinds,
-            num_ctx=one.num_ctx,
-            num_gpu=one.num_gpu,
-            layers=one.layers,
-            steps=one.steps,
-        )
+        KeptRun(kind="tune", time=time, layers=one.layers, steps=one.steps, **_of(host, release, one, lock))
         for one in host.tuned
         if one.steps
     ]
+
+
+def _of(host: HostBenched | HostTuned, release: str, one: Benched | Tuned, lock: Lock) -> dict[str, Any]:
+    """What was measured: which model, in which form, where."""
+    return {
+        "host": host.host,
+        "model": one.model,
+        "base": one.base,
+        "digest": lock.digest_of(one.base),
+        "quantization": one.quantization,
+        "release": release,
+        "gpus": host.kinds,
+        "num_ctx": one.num_ctx,
+        "num_gpu": one.num_gpu,
+    }
 
 
 def keep(fleet: Path, runs: Iterable[KeptRun]) -> str | None:

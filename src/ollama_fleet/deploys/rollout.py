@@ -125,8 +125,7 @@ def _touched(plan: HostPlan, instance: Instance, state: HostState) -> tuple[Plac
 def _has_something_to_lose(plan: HostPlan, state: HostState) -> bool:
     if state.windows is not None and not can_come_back(plan, state):
         return False
-    serving = (state.service, *state.instances.values())
-    return any(one.active == "active" for one in serving) or bool(plan.unproven.differences(state))
+    return any(one.active == "active" for one in state.servers) or bool(plan.unproven.differences(state))
 
 
 def _guard(spec: HostSpec, plan: HostPlan, turns: Turns) -> Guard:

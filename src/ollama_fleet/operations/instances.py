@@ -77,8 +77,8 @@ def _removal(one: GoneService) -> list[str]:
 
 def _enabling(one: WantedService, state: HostState) -> list[str]:
     unit = quote(one.layout.service)
-    there = state.instances.get(one.layout.instance)
-    masked = there is not None and (there.load == "masked" or there.enabled.startswith("masked"))
+    there = state.server(one.layout.instance)
+    masked = there.load == "masked" or there.enabled.startswith("masked")
     others = " ".join(quote(other) for other in one.in_the_way(state))
     return [
         *(

@@ -79,8 +79,7 @@ def stage(
     state, layout = look(scope, models_dir)
     wanted = WantedRelease(version, tuple(archives), layout)
     complete = wanted.adopted(state) or wanted.is_unpacked(state)
-    serving = (state.service, *state.instances.values())
-    to_try = any(one.active == "active" for one in serving) and not wanted.adopted(state)
+    to_try = any(one.active == "active" for one in state.servers) and not wanted.adopted(state)
     to_try = to_try and version != state.release.current
     if complete and not to_try:
         host.noop(f"release {version} is unpacked")

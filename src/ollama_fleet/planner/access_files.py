@@ -83,7 +83,7 @@ def wanted_access(
         "bind": _bind(access),
         "sites": _sites(spec, access),
         "tls": access.tls,
-        "first_name": _names(spec, access)[0],
+        "first_name": door_names(spec, access)[0],
         "max_body": access.max_body,
         "too_large": too_large(access.max_body, [upstream.prefix for upstream in upstreams]),
         "upstreams": [_upstream(number, upstream) for number, upstream in enumerate(upstreams)],
@@ -141,10 +141,6 @@ def tokens_file(secrets: AccessSecrets) -> str:
 
 def door_names(spec: HostSpec, access: AccessSpec) -> tuple[str, ...]:
     """Names and addresses by which clients may come, the one that they are told first."""
-    return _names(spec, access)
-
-
-def _names(spec: HostSpec, access: AccessSpec) -> tuple[str, ...]:
     names = [*access.names]
     if spec.address != LOCAL:
         names.append(spec.address)
@@ -157,7 +153,7 @@ def _sites(spec: HostSpec, access: AccessSpec) -> list[str]:
     """Caddy's addresses: every name that it makes a certificate for, and whatever else a client may call it."""
     port = access.listen.port
     named = (
-        [f"https://{in_url(name)}:{port}" for name in _names(spec, access)]
+        [f"https://{in_url(name)}:{port}" for name in door_names(spec, access)]
         if access.tls == "internal"
         else []
     )

@@ -83,6 +83,8 @@ class HostPlan:
     """Its servers: one without a name, or several, of which `service`, `address` and `port` are the first one's."""
     gone: tuple[GoneService, ...] = ()
     """Servers of ours that are still there and not wanted any more."""
+    access: WantedAccess | NoAccess | None = None
+    """The front door; None where there cannot be one."""
 
     @property
     def several(self) -> bool:
@@ -106,9 +108,6 @@ class HostPlan:
             port=instance.port,
             instances=(instance,),
         )
-
-    access: WantedAccess | NoAccess | None = None
-    """The front door; None where there cannot be one."""
 
     @property
     def loopback_only(self) -> bool:
@@ -213,9 +212,9 @@ def _plan(
         told = parts.told
     placements = tuple(placement for instance in instances for placement in instance.placements)
     undeclared_there = undeclared(placements, release.version, lock, manager, state, layout)
-    firewall = firewall_of(spec, [instance.port for instance in instances], state, layout)
-    bases = tuple(dict.fromkeys(placement.base for placement in placements))
     ports = [instance.port for instance in instances]
+    firewall = firewall_of(spec, ports, state, layout)
+    bases = tuple(dict.fromkeys(placement.base for placement in placements))
     notes = remarks(spec, state, layout, firewall, placements, undeclared_there, ports)
     return HostPlan(
         host=spec.name,

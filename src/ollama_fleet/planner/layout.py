@@ -170,6 +170,11 @@ class Layout:
         return self.state.rpartition("\\")[0]
 
     @property
+    def apply_holder(self) -> str:
+        """Says who holds the lock, which cannot be read while it is held; Windows only."""
+        return self.below(self.root, "apply.holder")
+
+    @property
     def resume_hook(self) -> str:
         """What systemd runs when the machine has slept; system scope only."""
         return "/usr/lib/systemd/system-sleep/ollama-fleet"

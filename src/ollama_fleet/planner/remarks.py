@@ -57,8 +57,7 @@ def _service(spec: HostSpec, state: HostState, layout: Layout, ports: Sequence[i
         yield "no systemd for this account: the server is kept running by a script and does not survive a reboot"
     yield from _found(spec, state, layout, ports)
     ours = {"OLLAMA_HOST", "OLLAMA_MODELS", *spec.env}
-    servers = (state.service, *state.instances.values())
-    foreign = {path: text for server in servers for path, text in server.foreign_drop_ins.items()}
+    foreign = {path: text for server in state.servers for path, text in server.foreign_drop_ins.items()}
     for path, text in foreign.items():
         yield f"{path} is not ours and is left as it is{_touching(text, ours)}"
     for name in sorted(name for name in spec.secrets if name.upper() in LOGGED):

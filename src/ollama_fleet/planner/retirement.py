@@ -223,8 +223,7 @@ def _forms(spec: HostSpec, state: HostState) -> frozenset[ModelName]:
 
 def _ports(spec: HostSpec, state: HostState, layout: Layout) -> tuple[int, ...]:
     """The port of the only server, and those that several were noted to have."""
-    there = state.files.get(layout.instance_note)
-    noted = Note.parse(there.content if there else None).taken.values()
+    noted = Note.on(state, layout).taken.values()
     return tuple(sorted({spec.listen.port, *(port for port, _ in noted)}))
 
 

@@ -41,8 +41,7 @@ def several(spec: HostSpec, release: WantedRelease, binary: str, given: Given) -
         SpecErrors: what was said of a model does not either.
     """
     state, layout = given.state, given.layout
-    there = state.files.get(layout.instance_note)
-    note = Note.parse(there.content if there else None)
+    note = Note.on(state, layout)
     slots = slots_of(spec, state.devices, state.device_error, note)
     placed = _named_apart(slots, [placements_on(slot.spec, slot.devices, given) for slot in slots])
     environments = {

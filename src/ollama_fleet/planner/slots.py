@@ -14,6 +14,8 @@ from ollama_fleet.hardware.catalogue import candidates
 from ollama_fleet.hardware.device import Device
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.host_decisions import declared_devices, planned_devices
+from ollama_fleet.planner.layout import Layout
+from ollama_fleet.planner.state import HostState
 from ollama_fleet.spec.hosts import HostSpec
 from ollama_fleet.spec.instances import PER_GPU, InstanceSpec, is_uuid
 
@@ -39,6 +41,12 @@ class Note:
     first: int | None = None
     taken: Mapping[str, tuple[int, tuple[str, ...]]] = field(default_factory=dict)
     """Name to port and UUIDs."""
+
+    @classmethod
+    def on(cls, state: HostState, layout: Layout) -> Note:
+        """The note of a host; an empty one where there is none."""
+        there = state.files.get(layout.instance_note)
+        return cls.parse(there.content if there else None)
 
     @classmethod
     def parse(cls, content: bytes | None) -> Note:
@@ -88,7 +96,9 @@ def slots_of(
     planned_devices(spec, found, None)
     asked = _asked(spec, found, note)
     cards = _Cards(spec, found, note)
-    taken = {one.name: cards.of(one) for one in (*_by_uuid(asked), *_by_kind(asked))}
+    # Those who say which cards they have come before those for whom one of a kind will do.
+    by_uuid_first = sorted(asked, key=lambda one: not any(map(is_uuid, one.devices)))
+    taken = {one.name: cards.of(one) for one in by_uuid_first}
     for device in (device for devices in taken.values() for device in devices):
         if device.uuid is None:
             raise _untold(device)
@@ -121,15 +131,6 @@ def declared_slots(spec: HostSpec) -> tuple[Slot, ...] | None:
 
 def _slot(spec: HostSpec, one: InstanceSpec, devices: Sequence[Device]) -> Slot:
     return Slot(one.name, one.port, tuple(devices), one.of(spec))
-
-
-def _by_uuid(asked: Sequence[InstanceSpec]) -> list[InstanceSpec]:
-    """Those who say which cards they have; they come before those for whom one of a kind will do."""
-    return [one for one in asked if any(map(is_uuid, one.devices))]
-
-
-def _by_kind(asked: Sequence[InstanceSpec]) -> list[InstanceSpec]:
-    return [one for one in asked if not any(map(is_uuid, one.devices))]
 
 
 def _asked(spec: HostSpec, found: Sequence[Device], note: Note) -> tuple[InstanceSpec, ...]:

@@ -228,6 +228,15 @@ class HostState:
     windows: WindowsState | None = None
     """What only a Windows host has."""
 
+    @property
+    def servers(self) -> tuple[ServiceState, ...]:
+        """Every server of ours: the only one, and each of several."""
+        return (self.service, *self.instances.values())
+
+    def server(self, name: str) -> ServiceState:
+        """The server of an instance; for no name the only one."""
+        return self.instances.get(name, ServiceState()) if name else self.service
+
     def of_instance(self, name: str, devices: Collection[str]) -> HostState:
         """The host as one of its servers sees it; for no name the host itself.
 
@@ -240,7 +249,7 @@ class HostState:
         return replace(
             self,
             service=replace(
-                self.instances.get(name, ServiceState()),
+                self.server(name),
                 others=self.service.others,
                 other_models=self.service.other_models,
             ),

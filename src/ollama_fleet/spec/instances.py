@@ -120,10 +120,6 @@ def ports_of(written: Sequence[Instance], first: int) -> list[int]:
     return [first + place if one.port is None else one.port for place, one in enumerate(written)]
 
 
-def _secret(value: object) -> bool:
-    return not isinstance(value, str | None)
-
-
 def _shown(written: Mapping[str, str | SecretReference | None]) -> dict[str, str | None]:
     """Variables without secrets, which no instance has for itself."""
     return {name: value for name, value in written.items() if not isinstance(value, SecretReference)}

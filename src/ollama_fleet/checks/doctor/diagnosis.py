@@ -201,7 +201,7 @@ def _port(spec: HostSpec, answers: Answers) -> Finding:
     if answers.listeners is None:
         return Finding("port", "unknown", f"whether {port} is free cannot be told: there is no `ss`")
     state = answers.state
-    servers = () if state is None else (state.service, *state.instances.values())
+    servers = () if state is None else state.servers
     ours = {server.pid for server in servers if server.pid}
     others = [one for one in answers.listeners if one.pid not in ours]
     if not others:

@@ -21,10 +21,7 @@ def retirement_script(plan: WindowsRetirement) -> str:
 
 
 def _locked(plan: WindowsRetirement) -> Iterator[str]:
-    lock, holder = (
-        literal(plan.layout.apply_lock),
-        literal(plan.layout.below(plan.layout.root, "apply.holder")),
-    )
+    lock, holder = literal(plan.layout.apply_lock), literal(plan.layout.apply_holder)
     yield make_directory(plan.layout.root)
     yield f"try {{ $held = [IO.File]::Open({lock}, 'OpenOrCreate', 'ReadWrite', 'None') }} catch {{"
     yield "  $other = ''"
@@ -103,7 +100,7 @@ def _last(plan: WindowsRetirement) -> Iterator[str]:
     yield remove(layout.state)
     yield "$held.Close()"
     yield remove(layout.apply_lock)
-    yield remove(layout.below(layout.root, "apply.holder"))
+    yield remove(layout.apply_holder)
     for directory in plan.directories:
         yield _remove_empty(directory)
 

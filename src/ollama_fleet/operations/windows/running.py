@@ -96,7 +96,7 @@ def lock(layout: Layout, holder: str) -> str:
 
     The lock is a file open for nobody else: Windows closes it when the process ends, however it ends.
     """
-    mine, who = literal(layout.apply_lock), literal(layout.below(layout.root, "apply.holder"))
+    mine, who = literal(layout.apply_lock), literal(layout.apply_holder)
     return f"""
 {make_directory(layout.root)}
 try {{ $held = [IO.File]::Open({mine}, 'OpenOrCreate', 'ReadWrite', 'None') }} catch {{ $held = $null }}

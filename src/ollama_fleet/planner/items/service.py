@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from ollama_fleet.planner.difference import Difference, compare
 from ollama_fleet.planner.layout import Layout
-from ollama_fleet.planner.state import HostState, Platform, ServiceState
+from ollama_fleet.planner.state import HostState, Platform
 
 Manager = Literal["systemd", "systemd-user", "supervisor", "task"]
 
@@ -82,7 +82,7 @@ class WantedService:
 
     def differences(self, state: HostState) -> list[Difference]:
         """Compare what the service manager says and what the process was started with."""
-        there = self._there(state)
+        there = state.server(self.layout.instance)
         found = []
         if there.load == "masked" or there.enabled == "masked":
             found.append(Difference("unit", "loaded", "masked"))
@@ -102,12 +102,8 @@ class WantedService:
         found += self._of_process(state)
         return found
 
-    def _there(self, state: HostState) -> ServiceState:
-        name = self.layout.instance
-        return state.instances.get(name, ServiceState()) if name else state.service
-
     def _of_process(self, state: HostState) -> list[Difference]:
-        there = self._there(state)
+        there = state.server(self.layout.instance)
         found: list[Difference] = []
         replaced = there.active == "active" and there.program.endswith(DELETED)
         if replaced and not self.restart_because:
@@ -143,8 +139,7 @@ class GoneService:
 
     def differences(self, state: HostState) -> list[Difference]:
         """Look for its unit and its files."""
-        name = self.layout.instance
-        there = state.instances.get(name, ServiceState()) if name else state.service
+        there = state.server(self.layout.instance)
         files = [path for path in self.files if path in state.files]
         found = []
         if there.active not in ("", "inactive", "failed"):
