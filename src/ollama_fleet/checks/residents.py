@@ -109,13 +109,13 @@ def as_before(
     with told_of_interruptions():
         try:
             yield residents
-        except BaseException:
+            problems.extend(residents.put_back())
+        except BaseException:  # also where it came while they were being put back
             left = residents.put_back()
             for problem in left:
                 logger.error(problem)  # nobody else will tell
             problems.extend(left)
             raise
-        problems.extend(residents.put_back())
 
 
 def _names(server: Ollama) -> dict[str, LoadedModel] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,8 +26,11 @@ class Memory:
     places: int = 9
     asked: list[tuple[str, Any]] = field(default_factory=list)
     dead: bool = False
+    interrupted_after: int = -1
+    """So many calls are answered, the next is interrupted; never where it is negative."""
 
     def loaded(self) -> list[LoadedModel]:
+        self._called()
         if self.dead:
             raise Unreachable("no answer")
         return list(self.models.values())
@@ -39,6 +43,7 @@ class Memory:
         options: Mapping[str, Any] | None = None,
         timeout: float = 0,
     ) -> None:
+        self._called()
         if name == "broken":
             raise Refused("POST /api/generate: cudaMalloc failed", 500)
         self.asked.append((name, keep_alive))
@@ -48,7 +53,13 @@ class Memory:
             self.models.pop(next(iter(self.models)))
 
     def unload(self, name: str) -> None:
+        self._called()
         self.models.pop(name, None)
+
+    def _called(self) -> None:
+        self.interrupted_after -= 1
+        if self.interrupted_after == -1:
+            raise KeyboardInterrupt
 
 
 def there(*models: tuple[str, str, int]) -> Memory:
@@ -135,3 +146,27 @@ def test_an_error_inside_changes_nothing_of_it() -> None:
     assert list(memory.models) == ["pinned"]
     with pytest.raises(Unreachable, match="interrupted"):
         kept[0].touch("b")
+
+
+def test_an_interruption_at_any_moment_of_putting_back_changes_nothing_of_it() -> None:
+    def interrupted(memory: Memory, problems: list[str], moment: int) -> bool:
+        try:
+            with as_before(memory, NOW, problems) as residents:  # type: ignore[arg-type]
+                for name in ("a", "pinned"):
+                    residents.touch(name)
+                    memory.load(name, "5m")
+                memory.interrupted_after = moment
+        except KeyboardInterrupt:
+            return True
+        return False
+
+    for moment in itertools.count():
+        memory = there(("passing", IN_TEN_MINUTES, 4096), ("pinned", FOR_EVER, 9000))
+        memory.places = 2
+        problems: list[str] = []
+        again = interrupted(memory, problems, moment)
+        stays = {name: (model.stays, model.context_length) for name, model in memory.models.items()}
+        assert (stays, problems) == ({"passing": (False, 4096), "pinned": (True, 9000)}, [])
+        if not again:
+            break
+    assert moment > 5
