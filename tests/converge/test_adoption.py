@@ -9,41 +9,12 @@ import pytest
 
 from converge.conftest import NEWER, MakeFleet, Release
 from converge.outside_view import main_pid, process_environment
+from converge.upstream_install import FOREIGN, UNIT, UNTIL_IT_ANSWERS, install
 from lab import Lab
 from lab.fixtures import BootHost
 from lab.host import Host
 
 pytestmark = pytest.mark.lab
-
-UNIT = """\
-[Unit]
-Description=Ollama Service
-After=network-online.target
-
-[Service]
-ExecStart=/usr/local/bin/ollama serve
-User=ollama
-Group=ollama
-Restart=always
-RestartSec=3
-Environment="PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-[Install]
-WantedBy=default.target
-"""
-FOREIGN = "/etc/systemd/system/ollama.service.d/override.conf"
-INSTALL = """
-set -e
-curl -fsS {url} -o /tmp/release
-tar --zstd -xf /tmp/release -C /usr/local --no-same-owner
-useradd -r -s /bin/false -U -m -d /usr/share/ollama ollama
-usermod -a -G video ollama
-mkdir -p "$(dirname {foreign})"
-printf '[Service]\\nEnvironment=OLLAMA_KEEP_ALIVE=5m OLLAMA_NUM_PARALLEL=2\\n' >{foreign}
-systemctl daemon-reload
-systemctl enable --quiet ollama
-systemctl start ollama
-"""
 
 
 @pytest.fixture
@@ -52,8 +23,7 @@ def installed(new_host: BootHost, release: Release) -> Host:
     if not release.is_stand_in:
         pytest.skip("the archive's name is known for the stand-in only")
     host = new_host(firewall="nftables")
-    host.write("/etc/systemd/system/ollama.service", UNIT)
-    host.run(INSTALL.format(url=f"{release.source}/ollama-linux-amd64.tar.zst", foreign=FOREIGN), timeout=60)
+    install(host, release)
     return host
 
 
@@ -139,9 +109,6 @@ def served(host: Host) -> str:
 def starts(host: Host, unit: str = "ollama") -> int:
     said = host.run(f"journalctl --sync; journalctl --no-pager -o cat -u {unit}").stdout
     return sum(line.startswith("Started ") for line in said.splitlines())
-
-
-UNTIL_IT_ANSWERS = "for i in $(seq 100); do curl -sf http://127.0.0.1:11434/ && exit; sleep 0.1; done; exit 1"
 
 
 def test_another_version_keeps_models_and_can_go_back(

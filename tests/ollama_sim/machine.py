@@ -86,13 +86,18 @@ class Machine:
     @property
     def gpus(self) -> list[Gpu]:
         """The devices that the process may use, in the order of CUDA_VISIBLE_DEVICES."""
+        return [gpu for _, gpu in self.places]
+
+    @property
+    def places(self) -> list[tuple[int, Gpu]]:
+        """The same, each with its index among all of the machine's, which `nvidia-smi` knows it by."""
         listed = [] if self.get("blind") else self.get("gpus") or []
-        every = [_gpu(number, entry) for number, entry in enumerate(listed)]
+        every = [(number, _gpu(number, entry)) for number, entry in enumerate(listed)]
         if not self.visible:
             return every
         chosen = []
         for word in self.visible.split(","):
-            match = [g for n, g in enumerate(every) if word.strip() in (str(n), g.id)]
+            match = [(n, g) for n, g in every if word.strip() in (str(n), g.id)]
             if not match:  # CUDA stops at the first device it does not know
                 break
             chosen += match

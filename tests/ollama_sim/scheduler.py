@@ -275,9 +275,9 @@ class Scheduler:
         with self._lock:
             runners = list(self.loaded.values())
         used = {}
-        for index, gpu in enumerate(self.machine.gpus):
+        for place, gpu in self.machine.places:
             held = [(r.layout.gpus[gpu.id].total, r.grown) for r in runners if gpu.id in r.layout.gpus]
-            used[str(index)] = sum(size + grown + memory.CONTEXT_BYTES for size, grown in held) // memory.MIB
+            used[str(place)] = sum(size + grown + memory.CONTEXT_BYTES for size, grown in held) // memory.MIB
         try:
             whole = Path(f"{path}.new")
             whole.write_text(json.dumps(used), "utf-8")

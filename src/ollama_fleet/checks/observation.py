@@ -85,8 +85,9 @@ def observe(at: Host, layout: Layout, state: HostState, since: str | None = None
         raise StepFailed("the log could not be read: the command failed")
     seen = _parse(at, output.stdout_lines)
     if layout.instance:
-        mine = {device.uuid for device in state.devices}
-        return replace(seen, devices=tuple(device for device in seen.devices if device.uuid in mine))
+        there = {device.uuid: device for device in seen.devices}
+        mine = [device.uuid for device in state.devices]
+        return replace(seen, devices=tuple(there[uuid] for uuid in mine if uuid in there))
     return seen
 
 

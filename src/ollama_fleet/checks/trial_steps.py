@@ -50,13 +50,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What came of one model on one host.
+    """What came of one model on one host, or on one of its instances.
 
     - `num_gpu` of `layers` layers and `num_ctx` tokens are the largest that held; None where none was found in time.
     - `lacks`: bytes that the next larger setting would want more than there is; None where it was tried.
     - `measurement` is what it took beside what was planned; `predicted` and `taken` are bytes on all GPUs: what the
       plan says with that measurement, and what was seen.
     - `error` says why there is no result, or not the whole one.
+    - `instance` is which of several servers it was found on, empty for the only one; `kinds` are that server's GPUs.
     """
 
     model: str
@@ -72,6 +73,13 @@ class Tuned:
     taken: int | None = None
     error: str | None = None
     quantization: str | None = None
+    instance: str = ""
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The model, and where it is one of several servers' which."""
+        return f"{self.model} on {self.instance}" if self.instance else self.model
 
     @property
     def best(self) -> Step | None:

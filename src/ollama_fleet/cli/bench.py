@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ollama_fleet.cli.options import hosts_argument, json_option, timeout_option
+from ollama_fleet.cli.options import hosts_argument, instance_option, json_option, timeout_option
 from ollama_fleet.deploys.source import fleet_path, load_source
 
 
@@ -25,6 +25,7 @@ def _numbers(least: int, most: int) -> Callable[[click.Context, click.Parameter,
 @click.command("bench")
 @hosts_argument
 @click.option("--model", "models", multiple=True, help="Only this one; may be given several times.")
+@instance_option
 @click.option(
     "--repeat",
     type=click.IntRange(min=1, max=100),
@@ -61,6 +62,7 @@ def _numbers(least: int, most: int) -> Callable[[click.Context, click.Parameter,
 def command(
     hosts: tuple[str, ...],
     models: tuple[str, ...],
+    instances: tuple[str, ...],
     repeat: int,
     fills: tuple[int, ...],
     concurrencies: tuple[int, ...],
@@ -103,6 +105,7 @@ def command(
         path,
         chosen,
         models,
+        instances,
         Pattern(fills, concurrencies, repeat, timeout),
         lambda host, model, run: click.echo(shown.run_line(host, model, run), err=True),
     )

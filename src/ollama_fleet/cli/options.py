@@ -71,3 +71,12 @@ timeout_option = click.option(
     help="Without any word from a server, a load included.",
 )
 """For commands that let models load and answer."""
+
+instance_option = click.option(
+    "--instance",
+    "instances",
+    multiple=True,
+    metavar="NAME",
+    help="Of several instances only this one; may be given several times.",
+)
+"""For commands that try one server after the other."""

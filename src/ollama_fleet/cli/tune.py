@@ -7,7 +7,14 @@ from pathlib import Path
 
 import click
 
-from ollama_fleet.cli.options import complete_names, json_option, seconds, size, timeout_option
+from ollama_fleet.cli.options import (
+    complete_names,
+    instance_option,
+    json_option,
+    seconds,
+    size,
+    timeout_option,
+)
 from ollama_fleet.deploys.source import fleet_path, load_source
 from ollama_fleet.spec.edit import CannotEdit, patch
 from ollama_fleet.spec.errors import SpecErrors
@@ -16,6 +23,7 @@ from ollama_fleet.spec.errors import SpecErrors
 @click.command("tune")
 @click.argument("host", shell_complete=complete_names)
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
+@instance_option
 @click.option("--context", is_flag=True, help="Find the largest num_ctx as well.")
 @click.option("--write", is_flag=True, help="Write what was found into fleet.yaml.")
 @click.option(
@@ -43,6 +51,7 @@ from ollama_fleet.spec.errors import SpecErrors
 def command(
     host: str,
     models: tuple[str, ...],
+    instances: tuple[str, ...],
     context: bool,
     write: bool,
     as_patch: bool,
@@ -55,9 +64,10 @@ def command(
     """Find on HOST the largest num_gpu with which each MODEL (all by default) holds under a full context.
 
     Each setting is loaded, asked until its context is full, several times, and its memory read at the peak. As few
-    are tried as possible: first what is planned, then what was measured, then by halving. What was in memory before is
-    there again afterwards, also after Ctrl-C. What models took is kept in fleet.measured.yaml, which plans use, and
-    every setting that was tried in fleet.runs.jsonl, from which `report` draws.
+    are tried as possible: first what is planned, then what was measured, then by halving. Of several instances each is
+    tuned by itself, with its own GPUs, and what is written for a kind of GPU holds on each of them. What was in memory
+    before is there again afterwards, also after Ctrl-C. What models took is kept in fleet.measured.yaml, which plans
+    use, and every setting that was tried in fleet.runs.jsonl, from which `report` draws.
     Exit code: 0 found, 1 not found in time, or something failed.
 
     Example: ollama-fleet tune gpu-01 reasoner --write
@@ -77,7 +87,7 @@ def command(
     from ollama_fleet.outputs import tuning as shown
     from ollama_fleet.outputs.console import console
 
-    wish = tuning.Wish(models, context, margin, time_limit, timeout, resume)
+    wish = tuning.Wish(models, instances, context, margin, time_limit, timeout, resume)
     found = tuning.tune_host(
         source, path, spec, wish, lambda name, step: click.echo(shown.step_line(name, step), err=True)
     )
@@ -85,7 +95,7 @@ def command(
     diff, refused = "", None
     try:
         text = path.read_bytes().decode("utf-8")
-        after = with_results(text, path, spec, found.kinds, found.tuned)
+        after = with_results(text, path, spec, found.tuned, found.shared)
         diff = patch(text, after, path.name)
         if write and diff:
             save(path, after)

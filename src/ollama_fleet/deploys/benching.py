@@ -23,7 +23,9 @@ from ollama_fleet.checks.tether import tethered
 from ollama_fleet.deploys.source import Source
 from ollama_fleet.operations.context import StepFailed
 from ollama_fleet.planner.decision import Surroundings, facts_of
+from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.host_plan import HostPlan
+from ollama_fleet.planner.instance import Instance
 from ollama_fleet.planner.placement import Placement
 from ollama_fleet.planner.speed import SpeedRange, token_rate
 from ollama_fleet.planner.state import HostState
@@ -32,7 +34,10 @@ from ollama_fleet.spec.hosts import HostSpec
 
 @dataclass(frozen=True, slots=True)
 class Benched:
-    """One placement: its runs, and the generation rate that was predicted for each fill, where anybody could."""
+    """One placement: its runs, and the generation rate that was predicted for each fill, where anybody could.
+
+    `instance` is which of several servers it stands on, empty for the only one; `kinds` are the GPUs of that server.
+    """
 
     model: str
     base: str
@@ -42,6 +47,13 @@ class Benched:
     predicted: tuple[tuple[int, SpeedRange], ...] = ()
     error: str | None = None
     quantization: str | None = None
+    instance: str = ""
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The model, and where it is one of several servers' which."""
+        return f"{self.model} on {self.instance}" if self.instance else self.model
 
     def expected(self, fill: int) -> SpeedRange | None:
         """The rate that was predicted at a fill."""
@@ -73,6 +85,7 @@ def bench_hosts(
     path: Path,
     hosts: Sequence[HostSpec],
     models: Sequence[str],
+    instances: Sequence[str],
     pattern: Pattern,
     told: Told,
 ) -> list[HostBenched]:
@@ -83,6 +96,7 @@ def bench_hosts(
         path: of fleet.yaml.
         hosts: those to benchmark.
         models: names of those models; none is all.
+        instances: names of the servers to benchmark, of hosts that have several; none is all.
         pattern: what to run.
         told: is given each run as it is made, with host and model.
 
@@ -95,9 +109,10 @@ def bench_hosts(
         if found.plan is None or found.state is None:
             return HostBenched(spec.name, error=found.error or "no plan")
         try:
-            return _host(host, source, spec, found.plan, found.state, models, pattern, told)
-        except (ApiError, StepFailed) as error:
+            chosen = found.plan.named(instances)
+        except PlanError as error:
             return HostBenched(spec.name, error=str(error))
+        return _host(host, source, spec, found.plan, chosen, found.state, models, pattern, told)
 
     return visit(path, hosts, work)
 
@@ -107,19 +122,37 @@ def _host(
     source: Source,
     spec: HostSpec,
     plan: HostPlan,
+    chosen: Sequence[Instance],
     state: HostState,
     models: Sequence[str],
     pattern: Pattern,
     told: Told,
 ) -> HostBenched:
-    problems: list[str] = []
     benched: list[Benched] = []
-    for instance in plan.instances:
-        benched += _of_server(
-            host, source, spec, plan.of(instance), instance.sees(state), models, pattern, told, problems
-        )
-    kinds = tuple(device.kind or device.name for device in state.devices)
-    return HostBenched(spec.name, plan.release.version, kinds, tuple(benched), tuple(problems))
+    problems: list[str] = []
+    errors: list[str] = []
+    for instance in chosen:
+        prefix = f"{instance.name}: " if instance.name else ""
+        own: list[str] = []
+        try:
+            benched += _of_server(
+                host, source, spec, plan.of(instance), instance.sees(state), models, pattern, told, own
+            )
+        except (ApiError, StepFailed) as error:
+            errors.append(f"{prefix}{error}")
+        problems += [f"{prefix}{problem}" for problem in own]
+    return HostBenched(
+        spec.name,
+        plan.release.version,
+        _kinds(state),
+        tuple(benched),
+        tuple(problems),
+        "; ".join(errors) or None,
+    )
+
+
+def _kinds(state: HostState) -> tuple[str, ...]:
+    return tuple(device.kind or device.name for device in state.devices)
 
 
 def _of_server(
@@ -167,19 +200,20 @@ def _placement(
 ) -> Benched:
     name, decision = placement.created.name, placement.decision
     facts = facts_of(decision.candidate, source.lock)
-    instance = plan.layout.instance
     blank = Benched(
-        model=f"{placement.resolved.name} on {instance}" if instance else placement.resolved.name,
+        model=placement.resolved.name,
         base=decision.candidate.base,
         num_ctx=decision.num_ctx,
         num_gpu=decision.num_gpu,
         quantization=decision.candidate.quantization or (None if facts is None else facts.quantization),
+        instance=plan.layout.instance,
+        kinds=_kinds(state),
     )
     if state.store.manifest(placement.created.model) is None:
         return replace(blank, error=f"{name} is not on the host yet; apply first")
     residents.touch(name)
     try:
-        runs = bench(connect, name, decision.num_ctx, pattern, lambda run: told(spec.name, blank.model, run))
+        runs = bench(connect, name, decision.num_ctx, pattern, lambda run: told(spec.name, blank.label, run))
     except ApiError as error:
         found = out_of_memory(str(error), "late")
         return replace(blank, error=str(error) if found is None else explained(found, decision.estimate))

@@ -40,12 +40,12 @@ def _of(host: HostBenched | HostTuned, release: str, one: Benched | Tuned, lock:
     """What was measured: which model, in which form, where."""
     return {
         "host": host.host,
-        "model": one.model,
+        "model": one.label,
         "base": one.base,
         "digest": lock.digest_of(one.base),
         "quantization": one.quantization,
         "release": release,
-        "gpus": host.kinds,
+        "gpus": one.kinds,
         "num_ctx": one.num_ctx,
         "num_gpu": one.num_gpu,
     }

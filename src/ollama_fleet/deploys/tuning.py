@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,6 @@ from pyinfra.api.host import Host
 from ollama_fleet.api.client import Ollama
 from ollama_fleet.api.errors import ApiError
 from ollama_fleet.api.through import server_of
-from ollama_fleet.artifacts.atomic_file import replace_file
 from ollama_fleet.artifacts.measured import FILE as MEASURED_FILE
 from ollama_fleet.artifacts.measured import Measurements
 from ollama_fleet.checks.observation import Observation, observe
@@ -28,6 +24,7 @@ from ollama_fleet.checks.stable_trial import Bench, used_by_device
 from ollama_fleet.checks.tether import tethered
 from ollama_fleet.checks.trial_steps import Step, Tuned
 from ollama_fleet.checks.tuning import Search, with_free
+from ollama_fleet.deploys.kept_search import KeptSearch
 from ollama_fleet.deploys.source import Source
 from ollama_fleet.operations.context import StepFailed
 from ollama_fleet.planner.decision import Surroundings, facts_of, kinds_of
@@ -42,9 +39,13 @@ MIB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is asked of a tuning: bytes to stay free on each GPU, seconds in all and for one request."""
+    """What is asked of a tuning: bytes to stay free on each GPU, seconds in all and for one request.
+
+    No `models` are all of them, no `instances` all that the host has.
+    """
 
     models: tuple[str, ...] = ()
+    instances: tuple[str, ...] = ()
     context: bool = False
     margin: int = 128 * MIB
     time_limit: float = 1800.0
@@ -54,13 +55,17 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class HostTuned:
-    """What came of it. `kinds` are the GPUs found there; `problems` what could not be put back."""
+    """What came of it. `kinds` are the GPUs found there; `problems` what could not be put back.
+
+    `shared` are the models that more than one of several instances has.
+    """
 
     host: str
     kinds: tuple[str, ...] = ()
     tuned: tuple[Tuned, ...] = ()
     problems: tuple[str, ...] = ()
     error: str | None = None
+    shared: frozenset[str] = frozenset()
 
     @property
     def ok(self) -> bool:
@@ -74,12 +79,14 @@ Told = Callable[[str, Step], None]
 def tune_host(source: Source, path: Path, spec: HostSpec, wish: Wish, told: Told) -> HostTuned:
     """Tune models of a host; its memory holds the same models before and after, whatever happens in between.
 
+    Where the host has several instances, they are tuned one after the other, each with its own devices alone.
+
     Args:
         source: the fleet, its lock and templates.
         path: of fleet.yaml; what is measured is kept beside it.
         spec: the host.
         wish: what is asked.
-        told: is given each step as it is made, with the name of its model.
+        told: is given each step as it is made, with the name of its model and, of several, its instance.
 
     Raises:
         SpecErrors: an SSH key is not there.
@@ -89,75 +96,118 @@ def tune_host(source: Source, path: Path, spec: HostSpec, wish: Wish, told: Told
         found = look(host, source, spec)
         if found.plan is None or found.state is None:
             return HostTuned(spec.name, error=found.error or "no plan")
-        if found.plan.several:
-            return HostTuned(
-                spec.name,
-                error="a host with several instances is not tuned yet; write instances: 1 meanwhile",
-            )
-        job = _Job(host, source, path, spec, found.plan, found.state, wish, told)
         try:
-            return job.run()
-        except (ApiError, StepFailed, PlanError) as error:
-            return HostTuned(spec.name, job.kinds, tuple(job.done), tuple(job.problems), str(error))
+            chosen = list(_chosen(found.plan, found.state, wish))
+        except PlanError as error:
+            return HostTuned(spec.name, _kinds(found.state), error=str(error))
+        deadline = time.monotonic() + wish.time_limit
+        jobs = [_Job(host, source, path, spec, *one, wish, told, deadline) for one in chosen]
+        errors = [f"{job.prefix}{reason}" for job in jobs if (reason := job.run())]
+        return HostTuned(
+            spec.name,
+            _kinds(found.state),
+            tuple(tuned for job in jobs for tuned in job.done),
+            tuple(f"{job.prefix}{problem}" for job in jobs for problem in job.problems),
+            "; ".join(errors) or None,
+            frozenset(_shared(found.plan)),
+        )
 
     (tuned,) = visit(path, [spec], work)
     return tuned
 
 
+def _kinds(state: HostState) -> tuple[str, ...]:
+    return tuple(device.kind or device.name for device in state.devices)
+
+
+def _shared(plan: HostPlan) -> Iterator[str]:
+    """Names of the models that several instances have."""
+    names = [placement.resolved.name for placement in plan.placements]
+    return (name for name in names if names.count(name) > 1)
+
+
+_Chosen = tuple[HostPlan, HostState, tuple[Placement, ...]]
+"""The plan of one server and the host as it sees it, and what is to be tuned there."""
+
+
+def _chosen(plan: HostPlan, state: HostState, wish: Wish) -> Iterator[_Chosen]:
+    """Yield what is asked for, server by server. Raises PlanError where something of it is not there."""
+    instances = plan.named(wish.instances)
+    placements = [placement for instance in instances for placement in instance.placements]
+    known = {name for one in placements for name in (one.resolved.name, one.created.name)}
+    if unknown := [name for name in wish.models if name not in known]:
+        there = ", ".join(dict.fromkeys(one.created.name for one in placements))
+        where = "these instances" if wish.instances else "this host"
+        raise PlanError(f"{unknown[0]} is no model of {where}; there are {there or 'none'}")
+    if absent := [one for one in placements if _asked(one, wish) and not _stored(one, state)]:
+        raise PlanError(f"{absent[0].created.name} is not on the host yet; apply first")
+    for instance in instances:
+        mine = [one for one in instance.placements if _asked(one, wish)]
+        if mine:
+            yield plan.of(instance), instance.sees(state), tuple(mine)
+
+
+def _asked(placement: Placement, wish: Wish) -> bool:
+    return not wish.models or not {placement.resolved.name, placement.created.name}.isdisjoint(wish.models)
+
+
+def _stored(placement: Placement, state: HostState) -> bool:
+    return state.store.manifest(placement.created.model) is not None
+
+
 @dataclass
 class _Job:
+    """The search on one server of the host: `plan` and `state` are as if there were no other."""
+
     host: Host
     source: Source
     path: Path
     spec: HostSpec
     plan: HostPlan
     state: HostState
+    chosen: tuple[Placement, ...]
     wish: Wish
     told: Told
+    deadline: float
     done: list[Tuned] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     @property
-    def kinds(self) -> tuple[str, ...]:
-        return tuple(device.kind or device.name for device in self.state.devices)
+    def instance(self) -> str:
+        return self.plan.layout.instance
 
-    def run(self) -> HostTuned:
-        chosen = self._placements()
-        deadline = time.monotonic() + self.wish.time_limit
-        with server_of(self.host, self.plan.address, self.plan.port) as server:
-            seen = self._observe(None)
-            names = [placement.created.name for placement in chosen]
-            with (
-                tethered(self.host, server, self.plan, self.state, names, self.problems),
-                as_before(server, seen.now, self.problems, self.wish.timeout) as residents,
-            ):
-                for placement in chosen:
-                    self.done.append(self._tune(server, residents, placement, deadline))
-        return HostTuned(self.spec.name, self.kinds, tuple(self.done), tuple(self.problems))
+    @property
+    def prefix(self) -> str:
+        """What tells lines about one of several servers apart."""
+        return f"{self.instance}: " if self.instance else ""
 
-    def _placements(self) -> list[Placement]:
-        known = {placement.created.name: placement for placement in self.plan.placements}
-        names = {placement.resolved.name: placement for placement in self.plan.placements} | known
-        if unknown := [name for name in self.wish.models if name not in names]:
-            raise PlanError(f"{unknown[0]} is no model of this host; there are {', '.join(known) or 'none'}")
-        chosen = [names[name] for name in self.wish.models] or list(self.plan.placements)
-        for placement in chosen:
-            if self.state.store.manifest(placement.created.model) is None:
-                raise PlanError(f"{placement.created.name} is not on the host yet; apply first")
-        return chosen
+    def run(self) -> str | None:
+        """Tune what was chosen, one after the other; returns why it could not go on."""
+        try:
+            with server_of(self.host, self.plan.address, self.plan.port) as server:
+                seen = self._observe(None)
+                names = [placement.created.name for placement in self.chosen]
+                with (
+                    tethered(self.host, server, self.plan, self.state, names, self.problems),
+                    as_before(server, seen.now, self.problems, self.wish.timeout) as residents,
+                ):
+                    for placement in self.chosen:
+                        self.done.append(self._tune(server, residents, placement))
+        except (ApiError, StepFailed, PlanError) as error:
+            return str(error)
+        return None
 
     def _observe(self, since: str | None) -> Observation:
         return observe(self.host, self.plan.layout, self.state, since)
 
-    def _tune(self, server: Ollama, residents: Residents, placement: Placement, deadline: float) -> Tuned:
+    def _tune(self, server: Ollama, residents: Residents, placement: Placement) -> Tuned:
         name, candidate = placement.resolved.name, placement.decision.candidate
         facts = facts_of(candidate, self.source.lock)
         if facts is None:
-            return Tuned(
-                name, candidate.base, 0, (), error="nothing is known of its base; run `ollama-fleet lock`"
-            )
+            unknown = "nothing is known of its base; run `ollama-fleet lock`"
+            return self._here(Tuned(name, candidate.base, 0, (), error=unknown))
         release = str(self.spec.release.version)
-        around = Surroundings.of(self.state.devices, self.spec.env, release)
+        around = Surroundings.of(self.state.devices, self.plan.service.environment, release)
         bench = Bench(
             server=server,
             residents=residents,
@@ -167,7 +217,7 @@ class _Job:
             room=(),
             base=(),
             kv_type=around.kv_type,
-            deadline=deadline,
+            deadline=self.deadline,
             timeout=self.wish.timeout,
         )
         bench.unload()
@@ -180,12 +230,13 @@ class _Job:
             gpu.free - self.wish.margin - beside
             for gpu, beside in zip(around.gpus, self._others(placement, len(around.gpus)), strict=True)
         )
-        kept = _Kept(self.path, self.spec.name, name, self._key(placement, around))
+        label = f"{name} on {self.instance}" if self.instance else name
+        kept = KeptSearch(self.path, self.spec.name, label, self._key(placement, around))
         steps = kept.load() if self.wish.resume else []
 
         def told(step: Step) -> None:
             kept.save(search.steps)
-            self.told(name, step)
+            self.told(label, step)
 
         search = Search(
             placement=placement,
@@ -196,11 +247,14 @@ class _Job:
             steps=steps,
             told=told,
         )
-        tuned = search.tune(context=self.wish.context)
+        tuned = self._here(search.tune(context=self.wish.context))
         if not tuned.error:
             kept.forget()
         self._keep(tuned, release)
         return tuned
+
+    def _here(self, tuned: Tuned) -> Tuned:
+        return replace(tuned, instance=self.instance, kinds=_kinds(self.state))
 
     def _others(self, placement: Placement, devices: int) -> list[int]:
         """Bytes by GPU of what is to be in memory together with a preloaded model."""
@@ -236,36 +290,3 @@ class _Job:
         file = self.path.with_name(MEASURED_FILE)
         kinds = kinds_of(self.state.devices)
         Measurements.load(file).with_one(digest, release, kinds, tuned.measurement).save(file)
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """The steps of a search that is under way, in the user's cache; what belongs to another search is not taken."""
-
-    path: Path
-    host: str
-    model: str
-    key: dict[str, Any]
-
-    @property
-    def file(self) -> Path:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        name = hashlib.sha256(f"{self.path.resolve()}\0{self.host}\0{self.model}".encode()).hexdigest()[:24]
-        return cache / "ollama-fleet" / f"tune-{name}.json"
-
-    def load(self) -> list[Step]:
-        try:
-            data = json.loads(self.file.read_text("utf-8"))
-            if data["key"] != self.key:
-                return []
-            return [Step.from_dict(step) for step in data["steps"]]
-        except (OSError, ValueError, KeyError, TypeError):
-            return []
-
-    def save(self, steps: Iterable[Step]) -> None:
-        data = {"key": self.key, "steps": [step.to_dict() for step in steps]}
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(self.file, json.dumps(data).encode())
-
-    def forget(self) -> None:
-        self.file.unlink(missing_ok=True)

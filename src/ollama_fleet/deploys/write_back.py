@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ollama_fleet.artifacts.atomic_file import replace_file
@@ -10,50 +10,69 @@ from ollama_fleet.checks.trial_steps import Tuned
 from ollama_fleet.deploys.source import published
 from ollama_fleet.hardware.catalogue import catalogue
 from ollama_fleet.spec.edit import CannotEdit, Value, edited
-from ollama_fleet.spec.errors import KeyPath, SpecErrors
+from ollama_fleet.spec.errors import KeyPath, SpecErrors, key_path
 from ollama_fleet.spec.fleet import Fleet
 from ollama_fleet.spec.hosts import HostSpec
 from ollama_fleet.spec.names import CPU
 
+Result = tuple[int, int]
+"""`num_gpu` and `num_ctx`."""
 
-def with_results(text: str, path: Path, spec: HostSpec, kinds: Sequence[str], tuned: Iterable[Tuned]) -> str:
+
+def with_results(
+    text: str, path: Path, spec: HostSpec, tuned: Iterable[Tuned], shared: Collection[str] = ()
+) -> str:
     """Return the text of a fleet file with the results of a host in it.
 
-    A value goes where the host has its own already, else to the model's `per_gpu` of the host's one kind of GPU, else
-    to the host.
+    A value goes where the host has its own already, else to the model's `per_gpu` of the server's one kind of GPU, else
+    to the host. Where several servers of the host have the same kind of GPU, it is the smaller value that each of them
+    can hold.
 
     Args:
         text: of the file.
         path: of the file.
         spec: the host.
-        kinds: its GPUs; none is the CPU.
         tuned: what was found; what has no result is passed over.
+        shared: models that several servers of the host have, for all of which a value of the host would count.
 
     Raises:
         CannotEdit: the file does not let it be written there; one line.
     """
     changes: dict[KeyPath, Value] = {}
-    wanted: dict[str, tuple[int, int]] = {}
-    for one in tuned:
-        name = one.model
-        if one.num_gpu is None or one.num_ctx is None or one.error:
-            continue
-        request = spec.model(name)
-        resolved = request.for_devices(kinds)
-        wanted[name] = one.num_gpu, one.num_ctx
-        for key, value, now in (
-            ("num_gpu", one.num_gpu, resolved.num_gpu),
-            ("num_ctx", one.num_ctx, resolved.num_ctx),
-        ):
-            if value != now:
+    wanted = _results(tuned)
+    for (name, kinds), result in wanted.items():
+        resolved = spec.model(name).for_devices(kinds)
+        now = resolved.num_gpu, resolved.num_ctx
+        for key, value, there in zip(("num_gpu", "num_ctx"), result, now, strict=True):
+            if value != there:
                 origin = resolved.origin.get(key)
                 own = origin is not None and str(origin.path).startswith(f"hosts.{spec.name}.")
-                changes[_place(spec, name, kinds, own=own, key=key)] = value
+                place = _place(spec, name, kinds, own=own, key=key)
+                if place[0] == "hosts" and name in shared:
+                    raise _for_all(spec, place, own=own)
+                changes[place] = value
     if not changes:
         return text
     after = edited(text, changes)
-    _check(after, path, spec, kinds, wanted)
+    _check(after, path, spec, wanted)
     return after
+
+
+def _results(tuned: Iterable[Tuned]) -> dict[tuple[str, tuple[str, ...]], Result]:
+    """What was found of a model on a kind of server: what holds on each of them, where there are several."""
+    found: dict[tuple[str, tuple[str, ...]], Result] = {}
+    for one in tuned:
+        if one.num_gpu is None or one.num_ctx is None or one.error:
+            continue
+        key = one.model, tuple(sorted(one.kinds))
+        num_gpu, num_ctx = found.get(key, (one.num_gpu, one.num_ctx))
+        found[key] = min(num_gpu, one.num_gpu), min(num_ctx, one.num_ctx)
+    return found
+
+
+def _for_all(spec: HostSpec, place: KeyPath, *, own: bool) -> CannotEdit:
+    hint = "take it out there, and it goes below per_gpu" if own else "write by hand what is to count where"
+    return CannotEdit(f"{key_path(place)} would count for every instance of {spec.name}; {hint}")
 
 
 def save(path: Path, text: str) -> None:
@@ -69,7 +88,7 @@ def _place(spec: HostSpec, model: str, kinds: Sequence[str], *, own: bool, key: 
 
 
 def _check(
-    text: str, path: Path, spec: HostSpec, kinds: Sequence[str], wanted: dict[str, tuple[int, int]]
+    text: str, path: Path, spec: HostSpec, wanted: Mapping[tuple[str, tuple[str, ...]], Result]
 ) -> None:
     """What was written must be what the host then gets."""
     try:
@@ -77,7 +96,7 @@ def _check(
             text, catalogue().keys(), file=str(path), folder=path.absolute().parent, published=published
         )
         host = fleet.host(spec.name)
-        for name, values in wanted.items():
+        for (name, kinds), values in wanted.items():
             resolved = host.model(name).for_devices(kinds)
             if (resolved.num_gpu, resolved.num_ctx) != values:
                 raise CannotEdit(f"something else in the file decides num_gpu of {name} on {spec.name}")

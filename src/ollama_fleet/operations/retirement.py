@@ -54,7 +54,9 @@ def _service(plan: Retirement, state: HostState) -> Iterator[str]:
     if plan.foreign_unit:
         yield f"rm -f {quote(layout.drop_in)}"
         yield f"{systemctl} daemon-reload"
-        if state.service.active == "active":
+        if plan.instances:  # these took its place, for which it was stopped and disabled
+            yield f"{systemctl} enable --quiet ollama.service"
+        if plan.instances or state.service.active == "active":
             yield f"{systemctl} restart ollama.service"
     if layout.scope == "user" and not plan.before.lingering and state.platform.lingering:
         yield 'loginctl disable-linger "$(id -un)" || true'

@@ -24,13 +24,15 @@ def _host(one: HostBenched) -> dict[str, Any]:
         "gpus": list(one.kinds),
         "error": one.error,
         "problems": list(one.problems),
-        "models": {placement.model: _placement(placement) for placement in one.benched},
+        "models": {placement.label: _placement(placement) for placement in one.benched},
     }
 
 
 def _placement(one: Benched) -> dict[str, Any]:
     predicted = {fill: [round(rate.low, 2), round(rate.high, 2)] for fill, rate in one.predicted}
     return {
+        "instance": one.instance,
+        "gpus": list(one.kinds),
         "base": one.base,
         "quantization": one.quantization,
         "num_ctx": one.num_ctx,
@@ -64,9 +66,9 @@ def compared(
     """Every rate that was measured both times."""
     for host in found:
         for one in host.benched:
-            before = earlier.get((host.host, one.model))
+            before = earlier.get((host.host, one.label))
             if before is not None:
-                yield from compare(f"{host.host}: {one.model}", before, one.runs)
+                yield from compare(f"{host.host}: {one.label}", before, one.runs)
 
 
 def notes(found: Iterable[HostBenched], differences: Iterable[Compared]) -> Iterator[str]:
@@ -76,7 +78,7 @@ def notes(found: Iterable[HostBenched], differences: Iterable[Compared]) -> Iter
             yield f"{'REGRESSION ' if one.regressed else ''}{one}"
     for host in found:
         yield from (f"{host.host}: {line}" for line in (host.error, *host.problems) if line)
-        yield from (f"{host.host}: {one.model}: {one.error}" for one in host.benched if one.error)
+        yield from (f"{host.host}: {one.label}: {one.error}" for one in host.benched if one.error)
 
 
 def run_line(host: str, model: str, run: Run) -> str:
@@ -104,7 +106,7 @@ def bench_table(found: Iterable[HostBenched]) -> Table:
             for run in one.runs:
                 table.add_row(
                     host.host,
-                    one.model,
+                    one.label,
                     f"{run.fill} %",
                     str(run.concurrency),
                     _series(run.prompt),

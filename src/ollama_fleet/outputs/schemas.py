@@ -176,6 +176,8 @@ def tune() -> Schema:
         taken=_or_null(COUNT),
     )
     model = _object(
+        instance=TEXT,
+        gpus=_list(TEXT),
         base=TEXT,
         quantization=_or_null(TEXT),
         layers=COUNT,
@@ -212,6 +214,8 @@ def bench() -> Schema:
         predicted=_or_null(_list(NUMBER)),
     )
     model = _object(
+        instance=TEXT,
+        gpus=_list(TEXT),
         base=TEXT,
         quantization=_or_null(TEXT),
         num_ctx=COUNT,

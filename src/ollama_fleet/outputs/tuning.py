@@ -26,7 +26,7 @@ def tune_document(found: HostTuned, patch: str, written: str | None) -> dict[str
         "ok": found.ok,
         "error": found.error,
         "problems": list(found.problems),
-        "models": {one.model: _model(one) for one in found.tuned},
+        "models": {one.label: _model(one) for one in found.tuned},
         "patch": patch,
         "written": written,
     }
@@ -35,6 +35,8 @@ def tune_document(found: HostTuned, patch: str, written: str | None) -> dict[str
 def _model(one: Tuned) -> dict[str, Any]:
     measured = one.measurement
     return {
+        "instance": one.instance,
+        "gpus": list(one.kinds),
         "base": one.base,
         "quantization": one.quantization,
         "layers": one.layers,
@@ -117,16 +119,16 @@ def result_lines(one: Tuned) -> list[str]:
         if one.lacks is not None:
             lacks = f"; the next larger setting would lack {-(-one.lacks // MIB)} MiB"
         lines.append(
-            f"{one.model}: num_gpu {one.num_gpu} of {one.layers}, num_ctx {one.num_ctx}, found with {one.loads} "
+            f"{one.label}: num_gpu {one.num_gpu} of {one.layers}, num_ctx {one.num_ctx}, found with {one.loads} "
             f"load{'' if one.loads == 1 else 's'}{lacks}"
         )
     if one.taken and one.planned_before and one.predicted:
         before, after = ((value - one.taken) / one.taken for value in (one.planned_before, one.predicted))
         lines.append(
-            f"{one.model}: the plan was off by {before:+.1%}; with what was measured by {after:+.1%}"
+            f"{one.label}: the plan was off by {before:+.1%}; with what was measured by {after:+.1%}"
         )
     if one.error:
-        lines.append(f"{one.model}: {one.error}")
+        lines.append(f"{one.label}: {one.error}")
     return lines
 
 

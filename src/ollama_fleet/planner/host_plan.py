@@ -91,6 +91,18 @@ class HostPlan:
         """The host has instances with names of their own, be it only one."""
         return any(instance.name for instance in self.instances)
 
+    def named(self, names: Sequence[str]) -> tuple[Instance, ...]:
+        """The instances of these names, in the plan's order; for none all of them.
+
+        Raises:
+            PlanError: there is no instance of that name.
+        """
+        there = [instance.name for instance in self.instances if instance.name]
+        if unknown := [name for name in names if name not in there]:
+            known = f"there are {', '.join(there)}" if there else "it has one server, without a name"
+            raise PlanError(f"{unknown[0]} is no instance of this host; {known}")
+        return tuple(instance for instance in self.instances if not names or instance.name in names)
+
     def of(self, instance: Instance) -> HostPlan:
         """The plan of a host where this instance is all that there is; what it shares with others stays."""
         if not instance.name:

@@ -37,7 +37,7 @@ class Instance:
 
     def sees(self, state: HostState) -> HostState:
         """The host as this server sees it: its own process, and its own devices alone."""
-        return state.of_instance(self.name, [device.uuid for device in self.devices if device.uuid])
+        return state.of_instance(self.name, self.devices)
 
 
 def pinned(devices: Sequence[Device]) -> dict[str, str]:

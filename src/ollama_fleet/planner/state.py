@@ -5,7 +5,7 @@ Sizes are bytes, modes are the low twelve permission bits, times are seconds sin
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -237,15 +237,16 @@ class HostState:
         """The server of an instance; for no name the only one."""
         return self.instances.get(name, ServiceState()) if name else self.service
 
-    def of_instance(self, name: str, devices: Collection[str]) -> HostState:
+    def of_instance(self, name: str, devices: Sequence[Device]) -> HostState:
         """The host as one of its servers sees it; for no name the host itself.
 
         Args:
             name: of the instance.
-            devices: UUIDs of those that it has.
+            devices: those that it was given, in the order in which it counts them, each as the kind that was declared.
         """
         if not name:
             return self
+        there = {device.uuid: device for device in self.devices if device.uuid}
         return replace(
             self,
             service=replace(
@@ -254,5 +255,7 @@ class HostState:
                 other_models=self.service.other_models,
             ),
             loaded=self.loaded_by.get(name),
-            devices=tuple(device for device in self.devices if device.uuid in devices),
+            devices=tuple(
+                replace(there[given.uuid], kind=given.kind) for given in devices if given.uuid in there
+            ),
         )

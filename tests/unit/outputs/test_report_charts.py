@@ -56,10 +56,13 @@ def as_json(value: float | None) -> str:
 
 def test_figures_are_those_of_the_json(tmp_path: Path) -> None:
     # As `HostTuned` and `HostBenched` have it; to import these patches sockets, too late for a test.
-    tuned_model = Tuned("reasoner", TUNE.base, 65, TUNE.steps, 60, 8192)
+    tuned_model = Tuned("reasoner", TUNE.base, 65, TUNE.steps, 60, 8192, kinds=KINDS)
     found: Any = SimpleNamespace(host="gpu-02", kinds=KINDS, tuned=(tuned_model,), **NOTHING_WRONG)
     one = SimpleNamespace(
         model="reasoner",
+        label="reasoner",
+        instance="",
+        kinds=KINDS,
         base=BENCH.base,
         quantization="IQ3_M",
         num_ctx=8192,
