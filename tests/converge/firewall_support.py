@@ -98,7 +98,7 @@ class Firewalls:
         self,
         *hosts: Host,
         sources: Sequence[str] | None = None,
-        port: int = PORT,
+        port: int | Sequence[int] = PORT,
         present: bool = True,
         dry: bool = False,
     ) -> set[str]:
@@ -107,7 +107,7 @@ class Firewalls:
         Raises AssertionError with the output where it fails.
         """
         wanted = self.lab.lan_cidrs if sources is None else list(sources)
-        data = {"port": port, "sources": wanted, "present": present}
+        data = {"port": port if isinstance(port, int) else list(port), "sources": wanted, "present": present}
         inventory = [(host.name, {**data, **self._connection(host)}) for host in hosts]
         (self.directory / "inventory.py").write_text(f"hosts = {inventory!r}\n")
         (self.directory / "deploy.py").write_text(_DEPLOY)

@@ -68,11 +68,8 @@ def _print(setting: Setting, code: bool, *, explicit: bool) -> None:
 def _remarks(found: list[Endpoint]) -> list[str]:
     lines = []
     for endpoint in found:
-        if not endpoint.known:
-            lines.append(
-                f"{endpoint.host}: which of its instances has which port only the host knows; write its GPUs into "
-                "gpus, or its instances as a list of kinds"
-            )
+        if not endpoint.complete:
+            lines.append(_incomplete(endpoint))
         elif not endpoint.models:
             lines.append(f"{endpoint.name}: serves no model")
         elif not endpoint.reachable:
@@ -86,3 +83,16 @@ def _remarks(found: list[Endpoint]) -> list[str]:
                 "where that stands"
             )
     return lines
+
+
+def _incomplete(endpoint: Endpoint) -> str:
+    """What is not shown, since only the host knows its cards, and where it is found."""
+    names = ", ".join(endpoint.left_out)
+    without = f"without {names}, as the card decides the name there" if names else ""
+    if endpoint.instance:
+        return f"{endpoint.name}: {without}; write its devices by kind, or see `ollama-fleet report --live`"
+    advice = "write its GPUs into gpus, or see `ollama-fleet report --live`"
+    if endpoint.token is not None:
+        return f"{endpoint.host}: each of its instances has a path by its card, which only the host knows; {advice}"
+    shown = f"only the first of its instances is shown{f', {without}' if without else ''}"
+    return f"{endpoint.host}: {shown}; how many there are only the host knows: {advice}"

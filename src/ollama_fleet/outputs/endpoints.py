@@ -12,11 +12,10 @@ from ipaddress import ip_address
 from typing import Literal
 
 from ollama_fleet.artifacts.lock import Lock
-from ollama_fleet.outputs.plans import planned_host
+from ollama_fleet.outputs.plans import PlannedHost, Server, planned_host
 from ollama_fleet.planner.access_files import door_names, in_url
 from ollama_fleet.planner.decision import facts_of
 from ollama_fleet.planner.errors import PlanError
-from ollama_fleet.planner.slots import declared_slots
 from ollama_fleet.spec.access import AccessSpec
 from ollama_fleet.spec.addresses import LOCAL, IPNetwork
 from ollama_fleet.spec.errors import SpecErrors
@@ -50,8 +49,10 @@ class Endpoint:
     """The host is the machine that deploys."""
     instance: str = ""
     """Which of several servers of the host; empty for the only one."""
-    known: bool = True
-    """False where only the host knows which of its servers has which port, and so what it serves."""
+    complete: bool = True
+    """False where there are more servers, or models, than can be told without asking the host for its GPUs."""
+    left_out: tuple[str, ...] = ()
+    """Models whose names follow from a card that only the host knows."""
     client: str = ""
     """Whose token opens the front door, where there is one: the first client of fleet.yaml."""
     token: SecretReference | None = None
@@ -78,28 +79,65 @@ def endpoints(hosts: Sequence[HostSpec], lock: Lock) -> list[Endpoint]:
     return [endpoint for host in hosts for endpoint in endpoints_of(host, lock)]
 
 
-def endpoints_of(host: HostSpec, lock: Lock) -> list[Endpoint]:
-    """The servers of one host; one where nobody but the host knows which there are."""
+def endpoints_of(host: HostSpec, lock: Lock, planned: PlannedHost | None = None) -> list[Endpoint]:
+    """The servers of one host; what is known of them where only the host knows its GPUs.
+
+    Args:
+        host: what is asked of it.
+        lock: what names stand for.
+        planned: its plan, where it has been made already, by its declared GPUs or by those that were found.
+    """
+    plan = planned or planned_host(host, lock)
     if host.instances is None:
-        return [_endpoint(host, host.listen.port, _served(host, lock))]
-    slots = declared_slots(host)
-    if slots is None:
-        return [replace(_endpoint(host, host.listen.port, ()), known=False)]
-    planned = planned_host(host, lock)
+        contexts = {item.resolved.name: item.decision.num_ctx for item in plan.decided}
+        models = tuple(_model(request, contexts.get(request.name), lock) for request in host.models)
+        return [_endpoint(host, host.listen.port, models)]
+    if not plan.servers:
+        return _unplanned(host, lock)
+    return [
+        _endpoint(host, server.port, _served(host, server, plan, lock), server.instance)
+        for server in plan.servers
+    ]
+
+
+def _served(host: HostSpec, server: Server, plan: PlannedHost, lock: Lock) -> tuple[ServedModel, ...]:
+    """What one of several servers has, each model by the name that it has there."""
+    decided = {
+        item.resolved.name: (served.name.removesuffix(":latest"), item.decision.num_ctx)
+        for item, served in zip(plan.decided, plan.served, strict=True)
+        if served.instance == server.instance
+    }
     found = []
-    for slot in slots:
-        decided = {
-            item.resolved.name: (served.name.removesuffix(":latest"), item.decision.num_ctx)
-            for item, served in zip(planned.decided, planned.served, strict=True)
-            if served.instance == slot.name
-        }
-        models = tuple(
-            replace(_model(request, num_ctx, lock), name=name)
-            for request in slot.spec.models
-            for name, num_ctx in [decided.get(request.name, (request.name, None))]
-        )
-        found.append(_endpoint(host, slot.port, models, slot.name))
-    return found
+    for own in server.models:
+        name, num_ctx = decided.get(own, (own, None))
+        found.append(replace(_model(host.model(own), num_ctx, lock), name=name))
+    return tuple(found)
+
+
+def _unplanned(host: HostSpec, lock: Lock) -> list[Endpoint]:
+    """Several servers of a host whose cards are not in fleet.yaml: those of a list, else the one at the first port.
+
+    Each with the models of which all cards make the same, so that they have the same name on each. Where there is a
+    front door and no list, the path has the name of a card, so there no model is shown.
+    """
+    if isinstance(host.instances, tuple):
+        return [_unsure(one.of(host), one.port, lock, one.name) for one in host.instances]
+    if host.access is not None:
+        return [replace(_endpoint(host, host.listen.port, ()), complete=False)]
+    return [replace(_unsure(host, host.listen.port, lock), complete=False)]
+
+
+def _unsure(host: HostSpec, port: int, lock: Lock, instance: str = "") -> Endpoint:
+    alike = [request for request in host.models if _same_everywhere(request)]
+    left_out = tuple(request.name for request in host.models if request not in alike)
+    models = tuple(_model(request, None, lock) for request in alike)
+    return replace(_endpoint(host, port, models, instance), complete=not left_out, left_out=left_out)
+
+
+def _same_everywhere(request: ModelRequest) -> bool:
+    """Whether no device changes anything of a model: no choice for a kind, nothing left open."""
+    forms = list(_forms(request))
+    return not request.kinds and bool(forms) and not any(form.left_open for form in forms)
 
 
 def _endpoint(host: HostSpec, port: int, models: tuple[ServedModel, ...], instance: str = "") -> Endpoint:
@@ -166,11 +204,6 @@ def _reach(host: HostSpec) -> str:
     if host.allow_from:
         return ", ".join(map(str, host.allow_from))
     return "whoever reaches the port"
-
-
-def _served(host: HostSpec, lock: Lock) -> tuple[ServedModel, ...]:
-    decided = {item.resolved.name: item.decision.num_ctx for item in planned_host(host, lock).decided}
-    return tuple(_model(request, decided.get(request.name), lock) for request in host.models)
 
 
 def _model(request: ModelRequest, num_ctx: int | None, lock: Lock) -> ServedModel:

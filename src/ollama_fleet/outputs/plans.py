@@ -8,7 +8,7 @@ from typing import Any
 from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.outputs.estimates import speed_words
 from ollama_fleet.outputs.sizes import gib
-from ollama_fleet.planner.decision import Decisions
+from ollama_fleet.planner.decision import Decisions, kinds_of
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.host_decisions import Decided, host_decisions
 from ollama_fleet.planner.memory import Estimate
@@ -30,6 +30,18 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True)
+class Server:
+    """One server of a host: its instance (empty for the only one), its port, what it has."""
+
+    instance: str
+    port: int
+    models: tuple[str, ...]
+    """As fleet.yaml names them."""
+    kinds: str
+    """Its GPUs as measurements name them."""
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedHost:
     """One host: its decisions, or why there are none."""
 
@@ -40,6 +52,13 @@ class PlannedHost:
     error: str | None = None
     served: tuple[Served, ...] = ()
     """Of each decision, in the same order, by which server and under which name."""
+    servers: tuple[Server, ...] = ()
+    """All that it has; none where only the host knows."""
+
+    def server(self, number: int) -> Server | None:
+        """The server of a decision."""
+        name = self.served[number].instance
+        return next((one for one in self.servers if one.instance == name), None)
 
     @property
     def fits(self) -> bool:
@@ -60,6 +79,10 @@ def planned_host(host: HostSpec, lock: Lock, decisions: Decisions | None = None)
     if slots is None:
         return PlannedHost(host.name, None)
     gpus = tuple(device.kind or device.name for slot in slots for device in slot.devices)
+    servers = tuple(
+        Server(slot.name, slot.port, tuple(one.name for one in slot.spec.models), kinds_of(slot.devices))
+        for slot in slots
+    )
     try:
         parts = [
             (slot.name, slot.devices, host_decisions(slot.spec, slot.devices, lock, decisions))
@@ -71,9 +94,9 @@ def planned_host(host: HostSpec, lock: Lock, decisions: Decisions | None = None)
             for name in names
         ]
         decided = tuple(item for _, _, items in parts for item in items)
-        return PlannedHost(host.name, gpus, decided, served=tuple(served))
+        return PlannedHost(host.name, gpus, decided, served=tuple(served), servers=servers)
     except (PlanError, SpecErrors) as error:
-        return PlannedHost(host.name, gpus, error=str(error))
+        return PlannedHost(host.name, gpus, error=str(error), servers=servers)
 
 
 def plan_rows(hosts: list[PlannedHost]) -> list[tuple[str, ...]]:

@@ -286,7 +286,9 @@ def history() -> Schema:
 def clients() -> Schema:
     """What `clients --json` prints; contexts in tokens."""
     model = _object(name=TEXT, num_ctx=_or_null(COUNT), kind=_one_of("chat", "embedding"), vision=BOOL)
-    endpoint = _object(host=TEXT, instance=_or_null(TEXT), url=TEXT, reach=TEXT, models=_list(model))
+    endpoint = _object(
+        host=TEXT, instance=_or_null(TEXT), url=TEXT, reach=TEXT, complete=BOOL, models=_list(model)
+    )
     setting = _object(
         client=TEXT,
         host=_or_null(TEXT),

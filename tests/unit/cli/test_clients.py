@@ -77,3 +77,30 @@ def test_a_client_that_is_none(folder: Path) -> None:
     done = run("clients", "chatbx", cwd=folder)
     assert done.returncode == 1
     assert "'chatbx' is not one of" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "words", "ports"),
+    [
+        ("instances: per-gpu", "h: only the first of its instances is shown; how many", {11434}),
+        (
+            "instances: [{name: a, devices: [GPU-6f0c3c6e-6f6c-4c61-8d1a-0b1a6d5f2c11]}, {name: b, devices: []}]",
+            "",
+            {11434, 11435},
+        ),
+    ],
+)
+def test_instances_on_cards_that_only_the_host_knows(
+    tmp_path: Path, more: str, words: str, ports: set[int]
+) -> None:
+    several = (
+        f"  h: {{address: 192.168.1.12, listen: '0.0.0.0:11434', expose: true, models: [reasoner], {more}}}\n"
+    )
+    (tmp_path / "fleet.yaml").write_text(FLEET + several)
+
+    done = run("clients", "curl", "--host", "h", cwd=tmp_path)
+
+    assert done.returncode == 0
+    assert done.stderr.startswith(words)
+    assert len(done.stderr.splitlines()) == bool(words)
+    assert {port for port in range(11434, 11440) if f"192.168.1.12:{port}/" in done.stdout} == ports

@@ -49,6 +49,7 @@ def clients_document(endpoints: list[Endpoint], settings: Sequence[Setting]) -> 
                 "instance": endpoint.instance or None,
                 "url": endpoint.url,
                 "reach": endpoint.reach,
+                "complete": endpoint.complete,
                 "models": [
                     {
                         "name": model.name,

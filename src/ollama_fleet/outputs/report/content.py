@@ -12,9 +12,10 @@ from ollama_fleet.outputs.clients.every import CLIENTS, settings_for
 from ollama_fleet.outputs.clients.setting import Setting
 from ollama_fleet.outputs.endpoints import Endpoint, endpoints_of
 from ollama_fleet.outputs.estimates import speed_words
-from ollama_fleet.outputs.plans import PlannedHost, Served, planned_host
+from ollama_fleet.outputs.plans import PlannedHost, Served, Server, planned_host
 from ollama_fleet.outputs.report.bars import Bar, bar_of
 from ollama_fleet.outputs.report.charts import ModelRuns, runs_of_host
+from ollama_fleet.planner.decision import kinds_of
 from ollama_fleet.planner.host_decisions import Decided
 from ollama_fleet.spec.hosts import HostSpec
 
@@ -163,13 +164,14 @@ def content_of(
         surveyed: what was found on each of them, in the same order; None where no host was read.
         runs: what `tune` and `bench` have measured so far, the newest last.
     """
-    served = [endpoints_of(host, lock) for host in hosts]
+    live: Sequence[Surveyed | None] = [None] * len(hosts) if surveyed is None else surveyed
+    planned = [_planned(host, lock, found) for host, found in zip(hosts, live, strict=True)]
+    served = [endpoints_of(host, lock, plan) for host, plan in zip(hosts, planned, strict=True)]
     every = [endpoint for of_host in served for endpoint in of_host]
     settings = settings_for(list(CLIENTS), every)
-    live: Sequence[Surveyed | None] = [None] * len(hosts) if surveyed is None else surveyed
     shown = [
-        _host(host, _planned(host, lock, found), of_host, settings, found, lock, runs)
-        for host, of_host, found in zip(hosts, served, live, strict=True)
+        _host(host, plan, of_host, settings, found, lock, runs)
+        for host, plan, of_host, found in zip(hosts, planned, served, live, strict=True)
     ]
     return Content(
         hosts=tuple(shown),
@@ -200,7 +202,16 @@ def _planned(host: HostSpec, lock: Lock, found: Surveyed | None) -> PlannedHost:
         for instance in found.plan.instances
         for placement in instance.placements
     )
-    return PlannedHost(host.name, gpus, decided, served=served)
+    servers = tuple(
+        Server(
+            instance.name,
+            instance.port,
+            tuple(placement.resolved.name for placement in instance.placements),
+            kinds_of(instance.sees(found.state).devices),
+        )
+        for instance in found.plan.instances
+    )
+    return PlannedHost(host.name, gpus, decided, served=served, servers=servers)
 
 
 def _host(
@@ -220,7 +231,7 @@ def _host(
         error=planned.error,
         fits=planned.fits,
         models=tuple(
-            _model(planned.label(number), item, _measured(item, host, planned.gpus or (), lock))
+            _model(planned.label(number), item, _measured(item, host, planned.server(number), lock))
             for number, item in enumerate(planned.decided)
         ),
         endpoints=tuple(endpoints),
@@ -230,9 +241,10 @@ def _host(
     )
 
 
-def _measured(item: Decided, host: HostSpec, gpus: Sequence[str], lock: Lock) -> MeasuredModel | None:
+def _measured(item: Decided, host: HostSpec, server: Server | None, lock: Lock) -> MeasuredModel | None:
     base = item.decision.candidate.base
-    found = lock.measured.find(lock.digest_of(base), str(host.release.version), "+".join(gpus))
+    kinds = "" if server is None else server.kinds
+    found = lock.measured.find(lock.digest_of(base), str(host.release.version), kinds)
     if found is None:
         return None
     terms = [(term, getattr(found.planned, term), getattr(found.observed, term)) for term in MEASURED]
