@@ -165,8 +165,13 @@ def everything(host: Host) -> list[str]:
             command = (
                 "nft list ruleset; cat /var/lib/ollama-fleet/firewall.sh /etc/systemd/system/ollama-fleet*"
             )
+        case "iptables":
+            command = (
+                "iptables -S; ip6tables -S; "
+                "cat /var/lib/ollama-fleet/firewall.sh /etc/systemd/system/ollama-fleet*"
+            )
         case _:
             command = "firewall-cmd --list-all-zones; firewall-cmd --permanent --list-all-zones"
     lines = host.run(command, check=False).stdout.splitlines()
-    # ufw appends what it puts back and firewalld lists rich rules in no certain order; in nftables order is all.
-    return lines if host.firewall == "nftables" else sorted(lines)
+    # ufw appends what it puts back and firewalld lists rich rules in no certain order; in the others order is all.
+    return lines if host.firewall in ("nftables", "iptables") else sorted(lines)

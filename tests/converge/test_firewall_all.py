@@ -15,9 +15,6 @@ from lab.outfit import HostOptions
 
 pytestmark = pytest.mark.lab
 
-ACCOUNTS = {"ufw": "root", "nftables": "admin", "firewalld": "admin"}
-"""Who reaches each host: root, or somebody who may use sudo."""
-
 BY_SOMEBODY_ELSE = {
     "ufw": "ufw allow 8080/tcp comment 'not yours'; ufw limit 2222/tcp",
     "nftables": "nft add rule inet filter input tcp dport 8080 accept comment 'not-yours'; nft add table ip other",
@@ -25,6 +22,7 @@ BY_SOMEBODY_ELSE = {
         "firewall-cmd --quiet --permanent --add-port=8080/tcp; firewall-cmd --quiet --add-port=9090/tcp;"
         "firewall-cmd --quiet --add-rich-rule='rule priority=-5 port port=9091 protocol=tcp accept'"
     ),
+    "iptables": "iptables -A INPUT -p tcp --dport 8080 -j ACCEPT; iptables -N not-yours; ip6tables -A INPUT -j DROP",
 }
 """firewalld's last two are in the running firewall only: a reload would lose them."""
 
@@ -40,6 +38,9 @@ def rules_of_others(host: Host) -> list[str]:
             told = host.run("nft list ruleset").stdout
             told = re.sub(r"(?ms)^table inet ollama_fleet \{.*?^\}\n", "", told)
             return [line for line in told.splitlines() if 'comment "ollama-fleet"' not in line]
+        case "iptables":
+            told = host.run("iptables -S; ip6tables -S").stdout
+            return [line for line in told.splitlines() if "OLLAMA-FLEET" not in line]
         case _:
             told = host.run("firewall-cmd --list-all-zones; firewall-cmd --permanent --list-all-zones").stdout
             return [line for line in told.splitlines() if f'port="{PORT}"' not in line]
@@ -56,6 +57,14 @@ def our_rules(host: Host, port: int) -> set[object]:
         case "nftables":
             told = host.run("nft list chain inet ollama_fleet input", check=False).stdout
             return set(re.findall(rf"saddr (\S+) tcp dport {port} (accept)", told))
+        case "iptables":
+            told = host.run("iptables -S; ip6tables -S").stdout
+            return {
+                (source, verdict.lower())
+                for source, verdict in re.findall(
+                    rf"-A OLLAMA-FLEET -s (\S+) .*--dport {port} -j (ACCEPT)", told
+                )
+            }
         case _:
             return set(
                 re.findall(rf'address="(\S+)" port port="{port}" protocol="tcp" (accept)', _zones(host))
@@ -84,6 +93,7 @@ def hosts(lab: Lab) -> Iterator[list[Host]]:
         "wall-ufw": {"firewall": "ufw"},
         "wall-nft": {"firewall": "nftables"},
         "wall-fwd": {"firewall": "firewalld"},
+        "wall-ipt": {"firewall": "iptables"},
     }
     with booted(lab, options) as hosts:
         for host in hosts:
@@ -93,7 +103,7 @@ def hosts(lab: Lab) -> Iterator[list[Host]]:
 
 @pytest.fixture(scope="module")
 def firewalls(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Firewalls:
-    """ufw's host is reached as root, the others through sudo."""
+    """Two hosts are reached as root, the others through sudo."""
     return Firewalls(lab, tmp_path_factory.mktemp("firewalls"), frozenset({"wall-nft", "wall-fwd"}))
 
 
@@ -101,10 +111,10 @@ def test_a_life_with_a_firewall(hosts: list[Host], firewalls: Firewalls, lab: La
     """Opened, changed, rebooted, moved to another port, and taken away again."""
     names = {host.name for host in hosts}
     before = [rules_of_others(host) for host in hosts]
-    assert [reached(host) for host in hosts] == [[], [], []]
+    assert [reached(host) for host in hosts] == [[]] * 4
 
     assert firewalls.apply(*hosts, dry=True) == names
-    assert [our_rules(host, PORT) for host in hosts] == [set(), set(), set()]
+    assert [our_rules(host, PORT) for host in hosts] == [set()] * 4
 
     assert firewalls.apply(*hosts) == names
     for host in hosts:
@@ -125,7 +135,7 @@ def test_a_life_with_a_firewall(hosts: list[Host], firewalls: Firewalls, lab: La
 
     before = [rules_of_others(host) for host in hosts]
     assert firewalls.apply(*hosts, sources=[*lab.lan_cidrs, *lab.cidrs("office")]) == names
-    assert [reached(host, lab.office) for host in hosts] == [[4, 6]] * 3
+    assert [reached(host, lab.office) for host in hosts] == [[4, 6]] * 4
 
     assert firewalls.apply(*hosts, port=OTHER_PORT) == names
     for host in hosts:
@@ -135,7 +145,7 @@ def test_a_life_with_a_firewall(hosts: list[Host], firewalls: Firewalls, lab: La
 
     assert firewalls.apply(*hosts, present=False) == names
     assert firewalls.apply(*hosts, present=False) == set()
-    assert [reached(host, port=OTHER_PORT) for host in hosts] == [[], [], []]
+    assert [reached(host, port=OTHER_PORT) for host in hosts] == [[]] * 4
     assert [rules_of_others(host) for host in hosts] == before
     assert not any(host.exists("/etc/systemd/system/ollama-fleet-firewall.service") for host in hosts)
 

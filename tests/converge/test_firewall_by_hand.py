@@ -46,6 +46,15 @@ BY_HAND = {
         "script edited": "echo '# mine' >>/var/lib/ollama-fleet/firewall.sh",
         "unit removed": "rm /etc/systemd/system/ollama-fleet-firewall.service",
     },
+    "iptables": {
+        "opening removed": f"iptables -D OLLAMA-FLEET -s LAN -p tcp --dport {PORT} -j ACCEPT",
+        "closing rule removed": f"ip6tables -D OLLAMA-FLEET -p tcp --dport {PORT} -j DROP",
+        "widened": f"iptables -I OLLAMA-FLEET -s 10.0.0.0/8 -p tcp --dport {PORT} -j ACCEPT",
+        "never asked": "iptables -D INPUT -j OLLAMA-FLEET",
+        "asked by some only": "ip6tables -R INPUT 1 -p udp -j OLLAMA-FLEET",
+        "everything loaded anew": "iptables-restore </etc/iptables/rules.v4",
+        "script edited": "echo '# mine' >>/var/lib/ollama-fleet/firewall.sh",
+    },
     "firewalld": {
         "removed from the running rules": f"firewall-cmd --remove-rich-rule='{_OPENING}'",
         "removed on disk": f"firewall-cmd --permanent --remove-rich-rule='{_OPENING}'",

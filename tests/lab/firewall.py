@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from .process import LabError, run
 
-Firewall = Literal["ufw", "nftables", "firewalld"]
+Firewall = Literal["ufw", "nftables", "firewalld", "iptables"]
 FIREWALLS: tuple[str, ...] = get_args(Firewall)
 
 _NFTABLES = """\
@@ -33,6 +33,34 @@ table inet filter {
 }
 """
 
+_IPTABLES = """\
+*filter
+:INPUT DROP [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -i lo -j ACCEPT
+-A INPUT -p {icmp} -j ACCEPT
+-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
+COMMIT
+"""
+
+_IPTABLES_UNIT = """\
+[Unit]
+Description=Rules of the legacy tables, as the service of this name loads them on other distributions
+DefaultDependencies=no
+After=local-fs.target
+Before=network-pre.target shutdown.target
+Conflicts=shutdown.target
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c 'iptables-restore </etc/iptables/rules.v4 && ip6tables-restore </etc/iptables/rules.v6'
+ExecReload=/bin/sh -c 'iptables-restore </etc/iptables/rules.v4 && ip6tables-restore </etc/iptables/rules.v6'
+[Install]
+WantedBy=multi-user.target
+"""
+
 
 def install(root: Path, firewall: str | None) -> None:
     """Set up the firewall of a tree that is not running yet, so that it is up from the first boot on."""
@@ -49,5 +77,16 @@ def install(root: Path, firewall: str | None) -> None:
         config.write_text(config.read_text().replace("ENABLED=no", "ENABLED=yes"))
     elif firewall == "nftables":
         (root / "etc/nftables.conf").write_text(_NFTABLES)
+    elif firewall == "iptables":
+        for six, icmp in (("", "icmp"), ("6", "ipv6-icmp")):
+            (root / f"etc/alternatives/ip{six}tables").unlink()
+            (root / f"etc/alternatives/ip{six}tables").symlink_to(f"/usr/sbin/ip{six}tables-legacy")
+            link = root / f"etc/alternatives/ip{six}tables-restore"
+            link.unlink()
+            link.symlink_to(f"/usr/sbin/ip{six}tables-legacy-restore")
+            rules = root / f"etc/iptables/rules.v{six or 4}"
+            rules.parent.mkdir(exist_ok=True)
+            rules.write_text(_IPTABLES.format(icmp=icmp))
+        (root / "etc/systemd/system/iptables.service").write_text(_IPTABLES_UNIT)
     # firewalld's own default zone lets SSH in, and nothing else that the lab looks at.
     run(["systemctl", "--quiet", f"--root={root}", "enable", f"{firewall}.service"])

@@ -116,7 +116,8 @@ class Lab:
     def host(self, name: str, **options: Unpack[HostOptions]) -> Host:
         """Boot a host and wait until its boot is complete.
 
-        firewall: "ufw", "nftables" or "firewalld", active and open for SSH only; None (the default) for no firewall.
+        firewall: "ufw", "nftables", "firewalld" or "iptables" (its legacy tables), active and open for SSH only;
+                None (the default) for no firewall.
         gpus: names of recorded GPUs that its `nvidia-smi` tells of; without any there is no `nvidia-smi`.
         without: Debian packages that it lacks; "zstd" can be installed again by apt, from the lab's registry.
         disk: how much it can write, as tmpfs takes a size ("2G", "50%"); in memory, so take care.

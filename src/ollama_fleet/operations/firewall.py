@@ -9,11 +9,11 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from ollama_fleet.operations import firewall_firewalld, firewall_nftables, firewall_ufw
+from ollama_fleet.operations import firewall_at_boot, firewall_firewalld, firewall_ufw
 from ollama_fleet.operations.context import look, mark_changed
 from ollama_fleet.operations.shell import script
-from ollama_fleet.planner.firewall_state import FirewalldState, NftablesState, UfwState
-from ollama_fleet.planner.items.firewall import WantedFirewall, nftables
+from ollama_fleet.planner.firewall_state import FirewalldState, IptablesState, NftablesState, UfwState
+from ollama_fleet.planner.items.firewall import WantedFirewall, at_boot
 from ollama_fleet.planner.state import HostState
 
 
@@ -23,7 +23,7 @@ def allow(
 ) -> Generator[StringCommand, None, None]:
     """Let these networks reach a TCP port, or several, and nobody else; other people's rules are not touched.
 
-    ufw, firewalld or nftables, in this order, whichever is in charge. One that is missing or off is left so.
+    ufw, firewalld, nftables or iptables, in this order, whichever is in charge. One that is missing or off is left so.
 
     Args:
         port: TCP port, 1 to 65535, or all that are to be open; what stands there for others goes.
@@ -52,9 +52,9 @@ def commands_of(wanted: WantedFirewall, state: HostState) -> list[str]:
     """Return shell lines that make our rules as wanted."""
     firewall, layout = state.firewall, wanted.layout
     sources = wanted.sources if wanted.present else None
-    if isinstance(firewall, NftablesState):
-        return firewall_nftables.commands(wanted.ports, sources, firewall, layout)
-    commands = firewall_nftables.removal(layout) if nftables.leftovers(state.files, layout) else []
+    if isinstance(firewall, NftablesState | IptablesState):
+        return firewall_at_boot.commands(wanted.ports, sources, firewall, layout)
+    commands = firewall_at_boot.removal(layout) if at_boot.leftovers(state.files, layout) else []
     if isinstance(firewall, UfwState) and firewall.active:
         commands += firewall_ufw.commands(wanted.ports, sources, firewall)
     elif isinstance(firewall, FirewalldState):

@@ -1,6 +1,7 @@
 """The firewall in charge of a host, as plain data: what is kept on disk, and what the kernel has loaded.
 
-Of two firewalls that are both there, the one in charge is ufw before firewalld before nftables.
+Of two firewalls that are both there, the one in charge is ufw before firewalld before the others. Rules of
+nftables and those in the legacy tables of iptables may stand side by side: a packet must pass both.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class LoadedRule:
 class FirewallState:
     """What every firewall has; by itself: none is there, or nobody could look."""
 
-    backend: Literal["ufw", "nftables", "firewalld", "windows", "none", "unknown"] = "unknown"
+    backend: Literal["ufw", "nftables", "firewalld", "iptables", "windows", "none", "unknown"] = "unknown"
     active: bool = False
     rules: tuple[FirewallRule, ...] = ()
     """Rules that were understood, in the order in which each place tries them."""
@@ -100,6 +101,30 @@ class NftablesState(FirewallState):
                 if any(covers(refused, port) for port in ports)
             )
         )
+
+
+@dataclass(frozen=True, slots=True)
+class LegacyTable:
+    """The filter table of one family, as iptables kept it before it learnt to write into nftables."""
+
+    command: str
+    """What speaks to it on this host: `iptables-legacy`, or `iptables` where there is no other."""
+    policy: str = "ACCEPT"
+    """What becomes of incoming packets that no rule decides about."""
+    incoming: tuple[str, ...] = ()
+    """The rules of INPUT, in order, as `-S` lists them, without the chain."""
+    own: tuple[str, ...] | None = None
+    """The same of our chain; None where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class IptablesState(FirewallState):
+    """Rules in the legacy tables that no other firewall keeps, whoever loaded them."""
+
+    tables: Mapping[Literal[4, 6], LegacyTable] = field(default_factory=dict)
+    """By IP version; one that this host cannot have is left out."""
+    beside: NftablesState | None = None
+    """nftables has rules as well."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -281,10 +281,10 @@ class Layout:
 
     @property
     def firewall_script(self) -> str:
-        """nftables rules of ours, loaded at boot."""
+        """Puts our rules of nftables and iptables in place."""
         return f"{self.state}/firewall.sh"
 
     @property
     def firewall_unit(self) -> str:
-        """Loads the nftables rules of ours after the host's own."""
+        """Runs that script at boot, after the host's own rules."""
         return "/etc/systemd/system/ollama-fleet-firewall.service"

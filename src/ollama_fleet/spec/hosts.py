@@ -66,7 +66,7 @@ class HostSpec:
     env: Mapping[str, str]
     secrets: Mapping[str, SecretReference]
     allow_from: tuple[IPNetwork, ...]
-    firewall_backend: Literal["auto", "ufw", "nftables", "firewalld"]
+    firewall_backend: Literal["auto", "ufw", "nftables", "firewalld", "iptables"]
     expose: bool
     release: ReleaseSpec
     gpus: tuple[str, ...] | Literal["auto"]

@@ -53,15 +53,15 @@ class Firewall(Section):
     )
     backend: (
         Annotated[
-            Literal["auto", "ufw", "nftables", "firewalld"],
-            word("auto", "ufw", "nftables", "firewalld"),
-            _words("auto", "ufw", "nftables", "firewalld"),
+            Literal["auto", "ufw", "nftables", "firewalld", "iptables"],
+            word("auto", "ufw", "nftables", "firewalld", "iptables"),
+            _words("auto", "ufw", "nftables", "firewalld", "iptables"),
         ]
         | None
     ) = Field(
         None,
         description="The firewall whose rules are kept: `auto` (the default) takes the one that is on; a "
-        "name demands that one.",
+        "name demands that one. `iptables` are its legacy tables; what it writes into nftables is nftables'.",
     )
 
 

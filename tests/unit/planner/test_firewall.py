@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from ollama_fleet.planner.firewall_state import (
     FirewalldState,
     FirewallRule,
+    LegacyTable,
     LoadedRule,
     NftablesState,
     UfwState,
 )
-from ollama_fleet.planner.items.firewall import ANYWHERE, WantedFirewall, firewalld, nftables, ufw
+from ollama_fleet.planner.items.firewall import ANYWHERE, WantedFirewall, firewalld, iptables, nftables, ufw
 from ollama_fleet.planner.items.firewall.notes import notes
 from ollama_fleet.planner.layout import Layout
 
@@ -152,3 +153,52 @@ def test_firewalld_whose_kernel_rules_cannot_be_read_is_told() -> None:
     assert list(notes(wanted, FirewalldState("firewalld", True))) == [
         "the running rules of firewalld cannot be read here, only its permanent ones are compared"
     ]
+
+
+OURS = iptables.own_rules([PORT], ["10.0.0.0/24", "fd00::/64", *ANYWHERE], 4)
+
+
+def test_a_legacy_chain_has_the_rules_of_its_family() -> None:
+    assert (
+        "-i lo -j RETURN",
+        f"-s 10.0.0.0/24 -p tcp -m tcp --dport {PORT} -j ACCEPT",
+        f"-p tcp -m tcp --dport {PORT} -j ACCEPT",
+        f"-p tcp -m tcp --dport {PORT} -j DROP",
+    ) == OURS
+
+
+@pytest.mark.parametrize(
+    ("ahead", "place"),
+    [
+        ("-i lo -j ACCEPT", "first"),
+        ("-p udp -j DROP", "first"),
+        ("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "first"),
+        ("-p tcp -m tcp --dport 22 -j ACCEPT", "first"),
+        ("-p tcp -m multiport --dports 22,80:90 -j f2b", "first"),
+        (f"-p tcp -m tcp --dport {PORT} -j LOG", "first"),
+        ("! -i lo -j DROP", None),
+        ("-p tcp -m tcp ! --dport 22 -j DROP", None),
+        ("-p tcp -m multiport --dports 22,11000:12000 -j f2b", None),
+        ("-m conntrack ! --ctstate ESTABLISHED -j DROP", None),
+        ("-s 10.0.0.7/32 -j DROP", None),
+        ("-j OTHERS", None),
+        ("-g OTHERS", None),
+        ('-m comment --comment "a -p udp" -j DROP', None),
+    ],
+)
+def test_only_a_rule_that_could_decide_about_our_ports_must_not_go_before_our_chain(
+    ahead: str, place: str | None
+) -> None:
+    table = LegacyTable("iptables", "DROP", (ahead, "-j OLLAMA-FLEET"), OURS)
+    found = iptables.differences([PORT], ["10.0.0.0/24", "fd00::/64", *ANYWHERE], {4: table})
+    assert [difference.actual for difference in found] == ([] if place else [f"after {ahead}"])
+
+
+def test_a_legacy_chain_that_is_missing_altered_or_not_asked_is_told() -> None:
+    told = iptables.differences([PORT], ["10.0.0.0/24"], {6: LegacyTable("ip6tables")})
+    assert [(one.aspect, one.actual) for one in told] == [
+        ("IPv6 chain OLLAMA-FLEET", "absent"),
+        ("IPv6 INPUT asks it", "never"),
+    ]
+    assert iptables.differences([PORT], None, {6: LegacyTable("ip6tables")}) == []
+    assert len(iptables.differences([PORT], None, {4: LegacyTable("iptables", own=())})) == 1

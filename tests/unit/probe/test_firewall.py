@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from ollama_fleet.planner.firewall_state import (
     FirewalldState,
     FirewallState,
+    IptablesState,
+    LegacyTable,
     LoadedRule,
     NftablesState,
     UfwState,
@@ -263,3 +265,63 @@ def test_no_rich_rule_makes_the_reader_fail(attributes: dict[str, str], children
     inner = "".join(f"<{child} {written}/>" for child in children)
     state = firewalld({"public": f"<zone><rule {written}>{inner}</rule></zone>"})
     assert not any(rule.ours for rule in state.rules)
+
+
+LEGACY = {
+    "legacy-command": "iptables-legacy",
+    "legacy-command6": "ip6tables-legacy",
+    "legacy-rules": "-P INPUT DROP\n-P FORWARD ACCEPT\n-N OLLAMA-FLEET\n-A INPUT -j OLLAMA-FLEET\n"
+    "-A INPUT -i lo -j ACCEPT\n-A OLLAMA-FLEET -i lo -j RETURN\n-A OLLAMA-FLEETING -j DROP\n",
+}
+STANDING = {"ollama-fleet-firewall.service": {"ActiveState": "active"}}
+
+
+def test_legacy_tables_are_read_by_family() -> None:
+    state = firewall.parse(lines(**LEGACY), {})
+    assert isinstance(state, IptablesState)
+    assert state.tables == {
+        4: LegacyTable(
+            "iptables-legacy", "DROP", ("-j OLLAMA-FLEET", "-i lo -j ACCEPT"), ("-i lo -j RETURN",)
+        ),
+        6: LegacyTable("ip6tables-legacy"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("listed", "kept", "units", "found"),
+    [
+        ("-P INPUT ACCEPT\n-P FORWARD DROP\n", False, STANDING, "none"),
+        ("-P INPUT ACCEPT\n-P FORWARD DROP\n", True, {}, "none"),
+        ("-P INPUT ACCEPT\n", True, STANDING, "iptables"),
+        ("-P INPUT DROP\n", False, {}, "iptables"),
+        ("-P INPUT ACCEPT\n-A INPUT -j f2b\n", False, {}, "iptables"),
+        ("-P INPUT ACCEPT\n-N OLLAMA-FLEET\n", False, {}, "iptables"),
+    ],
+)
+def test_legacy_tables_count_where_they_do_something_or_our_unit_has_loaded_rules(
+    listed: str, kept: bool, units: Mapping[str, Mapping[str, str]], found: str
+) -> None:
+    texts = {**LEGACY, "legacy-rules": listed, **({"legacy-kept": ""} if kept else {})}
+    assert firewall.parse(lines(**texts), units).backend == found
+
+
+def test_nftables_stands_beside_the_legacy_tables_only_where_it_refuses() -> None:
+    """An empty chain, left behind by somebody who looked, makes no firewall of it."""
+
+    def beside(policy: str, **units: str) -> NftablesState | None:
+        chain = {
+            "family": "ip", "table": "filter", "name": "INPUT", "type": "filter", "hook": "input",
+            "prio": 0, "policy": policy,
+        }  # fmt: skip
+        ruleset = json.dumps({"nftables": [{"chain": chain}]})
+        state = firewall.parse(
+            lines(**LEGACY, nft=ruleset), {f"{k}.service": {"ActiveState": v} for k, v in units.items()}
+        )
+        assert isinstance(state, IptablesState)
+        return state.beside
+
+    assert beside("accept") is None
+    assert beside("accept", nftables="active") is not None
+    there = beside("drop")
+    assert there is not None
+    assert there.chains([1]) == ("ip filter INPUT",)

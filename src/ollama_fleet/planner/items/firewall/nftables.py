@@ -1,7 +1,6 @@
 """nftables: a table of our own that refuses all others, and openings in the host's chains that might refuse.
 
-A packet must pass every table, so a verdict to drop is the last word and one to accept is not. The rules are
-kept in a script that a unit runs at boot and after the host's own rules are loaded anew.
+A packet must pass every table, so a verdict to drop is the last word and one to accept is not.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ from ipaddress import ip_network
 
 from ollama_fleet.planner.difference import Difference, compare
 from ollama_fleet.planner.firewall_state import NftablesState
-from ollama_fleet.planner.layout import MARK, Layout
-from ollama_fleet.planner.state import FileState
+from ollama_fleet.planner.layout import MARK
 
 TABLE = "inet ollama_fleet"
 CHAIN_HEAD = "type filter hook input priority -5; policy accept;"
@@ -49,17 +47,14 @@ def openings(ports: Sequence[int], sources: Sequence[str], chain: str) -> list[s
     ]
 
 
-def script(ports: Sequence[int], sources: Sequence[str], chains: Sequence[str]) -> bytes:
-    """A script that puts all our rules in place, first removing what it put there before.
+def loading(ports: Sequence[int], sources: Sequence[str], chains: Sequence[str]) -> str:
+    """Shell that puts all our rules in place, first removing what it put there before.
 
     Our own table changes in one step, and so do all other chains; a chain that has gone is passed over.
     """
     rules = "\n".join(f"    {rule}" for rule in table(ports, sources))
     inserts = "\n".join(_inserts(chain, openings(ports, sources, chain)) for chain in chains)
-    return f"""#!/bin/sh
-# Written by {MARK}; run at boot by {MARK}-firewall.service.
-set -e
-nft -f - <<'RULES'
+    return f"""nft -f - <<'RULES'
 table {TABLE}
 delete table {TABLE}
 table {TABLE} {{
@@ -73,68 +68,28 @@ RULES
   {DELETE_MARKED}
 {inserts}
 }} | nft -f -
-""".encode()
-
-
-def unit(layout: Layout) -> bytes:
-    """The unit that runs the script after the host's own rules, and again whenever those are loaded anew."""
-    return f"""# Written by {MARK}.
-[Unit]
-Description=Firewall rules of {MARK}
-After=nftables.service netfilter-persistent.service iptables.service ip6tables.service
-PartOf=nftables.service
-ReloadPropagatedFrom=nftables.service
-Before=network-online.target
-
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=/bin/sh {layout.firewall_script}
-ExecReload=/bin/sh {layout.firewall_script}
-
-[Install]
-WantedBy=multi-user.target nftables.service
-""".encode()
+"""
 
 
 def differences(
-    ports: Sequence[int],
-    sources: Sequence[str] | None,
-    state: NftablesState,
-    files: Mapping[str, FileState],
-    layout: Layout,
+    ports: Sequence[int], sources: Sequence[str] | None, state: NftablesState
 ) -> list[Difference]:
-    """Compare the script and the unit on disk, and the rules in the kernel.
+    """Compare the rules in the kernel; what is on disk is compared elsewhere.
 
     Args:
         ports: TCP ports.
         sources: who may reach it; None for no rules of ours at all.
         state: what the kernel has loaded.
-        files: what is on disk.
-        layout: where our files lie.
     """
     if sources is None:
-        return leftovers(files, layout) + _unwanted(state.loaded, ())
+        return _unwanted(state.loaded, ())
     chains = state.chains(ports)
-    contents = (
-        (layout.firewall_script, script(ports, sources, chains)),
-        (layout.firewall_unit, unit(layout)),
-    )
-    found = []
-    for path, content in contents:
-        found += compare(f"file {path}", "as rendered", _rendered(files.get(path), content))
     own = [CHAIN_HEAD, *table(ports, sources)]
-    found += compare("rules loaded in table", _list(own), _list(state.loaded.get("table", "").splitlines()))
+    found = compare("rules loaded in table", _list(own), _list(state.loaded.get("table", "").splitlines()))
     for chain in chains:
         loaded = state.loaded.get(chain, "").splitlines()
         found += compare(f"rules loaded in {chain}", _list(openings(ports, sources, chain)), _list(loaded))
     return found + _unwanted(state.loaded, ("table", *chains))
-
-
-def leftovers(files: Mapping[str, FileState], layout: Layout) -> list[Difference]:
-    """Files of ours that would load rules at the next boot, where none are wanted."""
-    paths = (layout.firewall_script, layout.firewall_unit)
-    return [Difference(f"file {path}", "absent", "present") for path in paths if path in files]
 
 
 def _unwanted(loaded: Mapping[str, str], wanted_places: Sequence[str]) -> list[Difference]:
@@ -157,12 +112,6 @@ def _saddr(source: str) -> str:
     if network.prefixlen == 0:
         return f"meta nfproto {'ipv4' if network.version == 4 else 'ipv6'}"
     return f"{'ip' if network.version == 4 else 'ip6'} saddr {network}"
-
-
-def _rendered(there: FileState | None, content: bytes) -> str | None:
-    if there is None:
-        return None
-    return "as rendered" if there.content == content else "altered"
 
 
 def _list(rules: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from ollama_fleet.planner.firewall_state import (
     FirewalldState,
     FirewallRule,
     FirewallState,
+    IptablesState,
     NftablesState,
     UfwState,
     networks,
@@ -30,6 +31,8 @@ def _about(port: int, wanted: WantedFirewall, firewall: FirewallState) -> Iterat
         yield from _ufw(port, wanted, firewall)
     elif isinstance(firewall, NftablesState):
         yield from _nftables(port, wanted, firewall)
+    elif isinstance(firewall, IptablesState) and firewall.beside is not None:
+        yield from _nftables(port, wanted, firewall.beside)
     elif isinstance(firewall, FirewalldState):
         yield from _firewalld(port, wanted, firewall)
 

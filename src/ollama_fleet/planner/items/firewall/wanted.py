@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ollama_fleet.planner.difference import Difference
-from ollama_fleet.planner.firewall_state import FirewalldState, NftablesState, UfwState
-from ollama_fleet.planner.items.firewall import firewalld, nftables, ufw
+from ollama_fleet.planner.firewall_state import FirewalldState, IptablesState, NftablesState, UfwState
+from ollama_fleet.planner.items.firewall import at_boot, firewalld, ufw
 from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.state import HostState
 
@@ -39,10 +39,10 @@ class WantedFirewall:
         """Compare our rules with the wanted ones; a firewall that is off or unknown is left alone."""
         firewall = state.firewall
         sources = self.sources if self.present else None
-        if isinstance(firewall, NftablesState):
-            return nftables.differences(self.ports, sources, firewall, state.files, self.layout)
-        # What was written for nftables goes on shutting people out after another firewall has taken over.
-        found = nftables.leftovers(state.files, self.layout)
+        if isinstance(firewall, NftablesState | IptablesState):
+            return at_boot.differences(self.ports, sources, firewall, state.files, self.layout)
+        # What was written for nftables or iptables shuts people out also after another firewall has taken over.
+        found = at_boot.leftovers(state.files, self.layout)
         if isinstance(firewall, UfwState) and firewall.active:
             found += ufw.differences(self.ports, sources, firewall)
         elif isinstance(firewall, FirewalldState):

@@ -10,15 +10,16 @@ import base64
 from collections.abc import Mapping
 
 from ollama_fleet.planner.firewall_state import FirewallState
+from ollama_fleet.planner.items.firewall.at_boot import NAME
 from ollama_fleet.probe.request import ProbeRequest
-from ollama_fleet.probe.sections.firewall import firewalld, nftables, ufw
+from ollama_fleet.probe.sections.firewall import firewalld, iptables, nftables, ufw
 from ollama_fleet.probe.sections.firewall.ruleset import Ruleset
 
 FILES = (*ufw.FILES, *firewalld.FILES)
 
 
 def script(request: ProbeRequest) -> str:
-    """Print the firewalls' files; then ufw's chains if it is on, else the kernel's whole ruleset as JSON."""
+    """Print the firewalls' files; then ufw's chains if it is on, else all that the kernel has loaded."""
     if request.layout.scope == "user":
         return ""
     return f"""
@@ -31,14 +32,15 @@ if grep -qs '^ENABLED=[yY][eE][sS]' {ufw.FILES[0]}; then
     loaded=$(ip${{six}}tables -S ufw$six-user-input 2>/dev/null) &&
       echo "ufw$six $(echo "$loaded" | base64 | tr -d '\\n')"
   done
-elif command -v nft >/dev/null 2>&1; then
-  echo "nft $(nft -j list ruleset 2>/dev/null | base64 | tr -d '\\n')"
+else
+  command -v nft >/dev/null 2>&1 && echo "nft $(nft -j list ruleset 2>/dev/null | base64 | tr -d '\\n')"
+  {iptables.script(request.layout)}
 fi
 """
 
 
 def parse(lines: list[str], units: Mapping[str, Mapping[str, str]]) -> FirewallState:
-    """Decide which firewall is in charge and read its rules; ufw wins over firewalld over nftables."""
+    """Decide which firewall is in charge and read its rules; ufw wins over firewalld over the others."""
     files: dict[str, str] = {}
     texts: dict[str, str] = {}
     for line in lines:
@@ -59,9 +61,14 @@ def parse(lines: list[str], units: Mapping[str, Mapping[str, str]]) -> FirewallS
     ruleset = Ruleset.parse(texts["nft"]) if texts.get("nft") else None
     if is_active("firewalld.service"):
         return firewalld.parse(files, ruleset)
-    if ruleset is not None:
-        return nftables.parse(ruleset, service_active=is_active("nftables.service"))
-    return FirewallState("none")
+    ours_active = is_active(NAME)
+    legacy = iptables.parse(texts, ours_active=ours_active)
+    if ruleset is None:
+        return legacy or FirewallState("none")
+    # A flush throws our rules away too. That our unit has loaded them tells that they belong there.
+    loads = is_active("nftables.service") or (ours_active and legacy is None)
+    found = nftables.parse(ruleset, loads=loads)
+    return found if legacy is None else iptables.beside(legacy, found, loads=loads)
 
 
 def _decode(encoded: str) -> str:

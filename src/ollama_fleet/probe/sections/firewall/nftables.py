@@ -26,14 +26,14 @@ FAMILIES = ("ip", "ip6", "inet")
 OWN = f"{TABLE} input"
 
 
-def parse(ruleset: Ruleset, *, service_active: bool) -> FirewallState:
-    """Return the state; `none` where no rule is loaded and nothing loads any."""
+def parse(ruleset: Ruleset, *, loads: bool) -> FirewallState:
+    """Return the state; `none` where no rule is loaded and no unit loads any."""
     inputs = {
         place: chain
         for place, chain in ruleset.chains.items()
         if chain.get("hook") == "input" and chain["family"] in FAMILIES
     }
-    if not service_active and not inputs:
+    if not loads and not inputs:
         return FirewallState("none")
     refused = {
         place: _refused_ports(ruleset, place, chain) for place, chain in inputs.items() if place != OWN
