@@ -9,8 +9,10 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 from converge.fleet_directory import FleetDirectory
 from lab import Lab
@@ -23,20 +25,23 @@ FOLDER = "/etc/ollama-fleet/access"
 
 ASK = r"""
 import http.client, json, ssl, sys
+from concurrent.futures import ThreadPoolExecutor
 context = ssl.create_default_context()
 context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-found = []
-for address, method, path, token in json.loads(sys.argv[1]):
-    connection = http.client.HTTPSConnection(address, 11443, timeout=3, context=context)
+
+def ask(address, method, path, token):
+    connection = http.client.HTTPSConnection(address, 11443, timeout=float(sys.argv[2]), context=context)
     try:
         headers = {} if token is None else {"Authorization": "Bearer " + token}
         connection.request(method, path, b"{}" if method == "POST" else None, headers)
-        found.append(connection.getresponse().status)
+        return connection.getresponse().status
     except OSError as error:
-        found.append("shut")
+        return "shut"
     finally:
         connection.close()
-print(json.dumps(found))
+
+with ThreadPoolExecutor(48) as pool:
+    print(json.dumps(list(pool.map(lambda request: ask(*request), json.loads(sys.argv[1])))))
 """
 
 RECORDER = r"""
@@ -86,14 +91,25 @@ class Recorder(http.server.BaseHTTPRequestHandler):
 
 class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True
+    request_queue_size = 256
 
 Server(("127.0.0.1", 11434), Recorder).serve_forever()
 """
 
 
+@cache
+def trusting(*protocols: str) -> ssl.SSLContext:
+    """TLS with whatever certificate there is."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
+    return context
+
+
 @dataclass
 class FrontDoor:
-    """A host behind ufw with a front door, and the fleet that it belongs to."""
+    """A host with a front door, and the fleet that it belongs to."""
 
     fleet: FleetDirectory
     host: Host
@@ -104,10 +120,12 @@ class FrontDoor:
             return self.host.address6 if family == 6 else self.host.address
         return self.host.office_address(family) if network == "office" else self.host.outside_address(family)
 
-    def ask(self, network: str, requests: Sequence[tuple[int, str, str, str | None]]) -> list[int | str]:
-        """Status of each request (family, method, path, token) made in a network, or `shut`."""
+    def ask(
+        self, network: str, requests: Sequence[tuple[int, str, str, str | None]], patience: float
+    ) -> list[int | str]:
+        """Status of each request (family, method, path, token) made in a network, or `shut` after so many seconds."""
         told = json.dumps([(self.address(network, family), *rest) for family, *rest in requests])
-        argv = [sys.executable, "-c", ASK, told]
+        argv = [sys.executable, "-c", ASK, told, str(patience)]
         clients: Mapping[str, Client] = {"office": self.lab.office, "outside": self.lab.outside}
         if network in clients:
             out = clients[network].run(argv, check=True, timeout=240).stdout
@@ -116,18 +134,35 @@ class FrontDoor:
         found: list[int | str] = json.loads(out)
         return found
 
-    def connect(self) -> ssl.SSLSocket:
-        """A connection to the door, from this machine."""
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    def connect(self, *protocols: str) -> ssl.SSLSocket:
+        """A connection to the door, from this machine; for HTTP/1.1 where no protocol is named."""
         plain = socket.create_connection((self.host.address, PORT), timeout=10)
-        return context.wrap_socket(plain, server_hostname=self.host.name)
+        return trusting(*protocols).wrap_socket(plain, server_hostname=self.host.name)
+
+    def answer(self, raw: bytes, *protocols: str, patience: float = 1) -> bytes:
+        """What is answered to these bytes: to its end, or until nothing more comes for a moment.
+
+        Nothing, where they are refused, or where the rest of a body is waited for.
+        """
+        found = b""
+        try:
+            with self.connect(*protocols) as connection:
+                connection.settimeout(patience)
+                connection.sendall(raw)
+                while piece := connection.recv(65536):
+                    found += piece
+                    connection.settimeout(0.1)  # the connection stays open for a next request
+        except OSError:
+            pass
+        return found
+
+    def answer_h2(self, raw: bytes) -> bytes:
+        """The same by HTTP/2."""
+        return self.answer(raw, "h2")
 
     def http(self) -> http.client.HTTPSConnection:
         """The same, spoken to by HTTP; an answer may take long."""
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return http.client.HTTPSConnection(self.host.address, PORT, timeout=120, context=context)
+        return http.client.HTTPSConnection(self.host.address, PORT, timeout=120, context=trusting())
 
     def status(self, method: str, path: str, token: str | None, body: bytes | None = None) -> int:
         """Ask once, from this machine."""
@@ -161,12 +196,25 @@ class FrontDoor:
             "python3 /usr/local/lib/recorder.py"
         )
         self._until("curl -s http://127.0.0.1:11434/")
+        self.forget()
+
+    def forget(self) -> None:
+        """Let the record begin anew."""
         self.host.run("rm -f /var/lib/recorded; touch /var/lib/recorded")
 
     def recorded(self) -> list[list[str | None]]:
         """Method, path, Authorization and Host of what has reached it through the door."""
         lines = self.host.read("/var/lib/recorded").splitlines()
         return [json.loads(line) for line in lines]
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """`record`, and Ollama again in the end."""
+        self.record()
+        try:
+            yield
+        finally:
+            self.stop_recording()
 
     def stop_recording(self) -> None:
         self.host.run("systemctl stop recorder; systemctl start ollama")

@@ -10,39 +10,19 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from itertools import product
 from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 
 from converge.conftest import MakeFleet
-from converge.door_fuzz import requests
+from converge.door_attacks import fuzz, look_alikes, upgrades
+from converge.door_table import ALICE, OPS, WRONG, wrongly_let_in
 from converge.front_door import FOLDER, PORT, UNIT, FrontDoor
 from converge.outside_view import connects, main_pid
 from lab import Lab
 from lab.tiny_gguf import tiny_gguf
 
 pytestmark = pytest.mark.lab
-
-ALICE, OPS, WRONG = (secrets.token_hex(32) for _ in range(3))
-USING = [
-    ("GET", "/"),
-    ("HEAD", "/api/tags"),
-    ("GET", "/api/ps"),
-    ("POST", "/api/show"),
-    ("GET", "/v1/models"),
-]
-CHANGING = [
-    ("POST", "/api/pull"),
-    ("POST", "/api/push"),
-    ("POST", "/api/create"),
-    ("POST", "/api/copy"),
-    ("DELETE", "/api/delete"),
-    ("POST", f"/api/blobs/sha256:{'0' * 64}"),
-    ("HEAD", f"/api/blobs/sha256:{'0' * 64}"),
-]
 
 
 @pytest.fixture(scope="module")
@@ -87,57 +67,12 @@ def test_a_second_run_changes_nothing(door: FrontDoor) -> None:
 
 def test_who_gets_in(door: FrontDoor) -> None:
     """Networks, tokens, endpoints and families: what is let in is what fleet.yaml says."""
-    door.record()
-    try:
-        wrong = []
-        for network in ("lan", "office", "outside"):
-            asked = [
-                (family, method, path, token)
-                for family, (method, path), token in product(
-                    (4, 6), [*USING, *CHANGING], (None, WRONG, ALICE, OPS)
-                )
-            ]
-            if network == "outside":
-                asked = asked[::7]  # each takes seconds, as packets are dropped
-            for request, status in zip(asked, door.ask(network, asked), strict=True):
-                if status != expected(network, *request[1:]):
-                    wrong.append((network, *request[:3], names(request[3]), status))
-        assert wrong == []
-        through = {(method, path) for method, path, _, _ in door.recorded()}
-        assert through == {*USING, *CHANGING}
-        assert {(authorization, host) for _, _, authorization, host in door.recorded()} == {
-            (None, "127.0.0.1:11434")
-        }
-    finally:
-        door.stop_recording()
-    for network, client in (("office", door.lab.office), ("outside", door.lab.outside)):
-        for family in (4, 6):
-            assert connects(client, door.address(network, family)).startswith("none")
-
-
-def expected(network: str, method: str, path: str, token: str | None) -> int | str:
-    if network == "outside":
-        return "shut"
-    if token not in (ALICE, OPS):
-        return 401
-    return 403 if token == ALICE and (method, path) in CHANGING else 200
-
-
-def names(token: str | None) -> str:
-    return {ALICE: "alice", OPS: "ops", WRONG: "wrong", None: "none"}[token]
-
-
-@contextmanager
-def recording(door: FrontDoor) -> Iterator[None]:
-    door.record()
-    try:
-        yield
-    finally:
-        door.stop_recording()
+    with door.recording():
+        assert wrongly_let_in(door, ("lan", "office")) == []
 
 
 def test_an_answer_arrives_piece_by_piece(door: FrontDoor) -> None:
-    with recording(door):
+    with door.recording():
         connection = door.http()
         connection.request("POST", "/api/generate", b"{}", {"Authorization": f"Bearer {ALICE}"})
         answer = connection.getresponse()
@@ -150,40 +85,16 @@ def test_an_answer_arrives_piece_by_piece(door: FrontDoor) -> None:
         connection.close()
 
 
-def fuzz(door: FrontDoor, seed: int, count: int) -> None:
-    """Nothing that changes models reaches the server, and nothing at all without a token."""
-    for token in (None, WRONG, ALICE):
-        with recording(door):
-
-            def send(raw: bytes) -> None:
-                with door.connect() as connection:
-                    connection.settimeout(1)
-                    try:
-                        connection.sendall(raw)
-                        while connection.recv(65536):
-                            pass
-                    except OSError:
-                        pass  # refused, or left waiting for the rest of a body
-
-            with ThreadPoolExecutor(16) as pool:
-                list(pool.map(send, requests(seed, count, token)))
-            status = door.status("POST", "/api/chat", token, b"{}")
-            *reached, last = [["", "", None, ""], *door.recorded()]
-        assert (status, last[:2]) == ((200, ["POST", "/api/chat"]) if token == ALICE else (401, ["", ""]))
-        assert [entry for entry in reached[1:] if not harmless(*entry[:2])] == []
-        assert {entry[2] for entry in reached} <= {None}
-
-
-def harmless(method: str | None, path: str | None) -> bool:
-    """What a client may do, told apart without our own code."""
-    plain = unquote((path or "").split("?")[0])
-    if method in ("GET", "HEAD"):
-        return plain in ("/", "/api/version", "/api/tags", "/api/ps", "/v1/models", "/v1/models/m")
-    return method == "POST" and plain in ("/api/chat", "/api/generate", "/api/show", "/api/embed")
-
-
 def test_no_way_round(door: FrontDoor) -> None:
     fuzz(door, seed=20240924, count=300)
+
+
+def test_only_a_token_as_it_is_lets_in(door: FrontDoor) -> None:
+    look_alikes(door)
+
+
+def test_nothing_is_upgraded(door: FrontDoor) -> None:
+    upgrades(door)
 
 
 @pytest.mark.soak
@@ -225,7 +136,7 @@ def test_two_hundred_clients_for_two_minutes_lose_nothing(door: FrontDoor) -> No
 def test_no_request_is_too_large_but_an_upload(door: FrontDoor) -> None:
     door.fleet.change(defaults={"access": {"max_body": "1MiB"}})
     assert door.fleet.apply().code == 0
-    with recording(door):
+    with door.recording():
         large = b"x" * (2 << 20)
         assert door.announce("POST", "/api/chat", ALICE, len(large)) == 413
         assert door.announce("POST", "/api/create", OPS, len(large)) == 413
