@@ -119,31 +119,44 @@ def targets(path: str) -> list[str]:
 
 
 def requests(seed: int, count: int, token: str | None) -> Iterator[bytes]:
-    """Yield `count` requests; with a token, that of a client who may only use models."""
+    """Yield `count` requests; with a token, that of a client who may only use models.
+
+    First come all ways of writing one path, read and asked, then whatever may be.
+    """
     choose = random.Random(seed)
-    for _ in range(count):
-        method, path = choose.choice(CHANGING)
-        smuggled = _lines(
-            [f"{method} {path} HTTP/1.1", "Host: x", *_authorization(token), "Content-Length: 2"], b"{}"
+    method, path = choose.choice(CHANGING)
+    systematic = [(used, target) for target in targets(path) for used in (method, "GET")][:count]
+    for used, target in systematic:
+        yield _lines(
+            [f"{used} {target} HTTP/1.1", "Host: door", *_authorization(token), "Content-Length: 2"], b"{}"
         )
-        head = []
-        if choose.random() < 0.35:  # a harmless request with another one in its body
-            head.append(f"POST {choose.choice(USING)} HTTP/1.1")
-            body = choose.choice([b"0\r\n\r\n" + smuggled, smuggled, b"5\r\nhello\r\n0\r\n\r\n" + smuggled])
-            framing = choose.choice(FRAMING)
-        else:
-            target = choose.choice(targets(path))
-            used = choose.choice([method, method, choose.choice(METHODS)])
-            head.append(f"{used} {target} {choose.choice(VERSIONS)}".rstrip())
-            body, framing = (
-                b"{}",
-                choose.choice(["Content-Length: {size}", "Content-Length: {size}", *FRAMING]),
-            )
-        head += ["Host: door", *_authorization(token)]
-        if choose.random() < 0.5:
-            head.append(choose.choice(HEADERS).format(method=method, path=path))
-        head.append(framing.format(size=len(body)))
-        yield _lines(head, body)
+    for _ in range(count - len(systematic)):
+        yield _any(choose, token)
+
+
+def _any(choose: random.Random, token: str | None) -> bytes:
+    method, path = choose.choice(CHANGING)
+    smuggled = _lines(
+        [f"{method} {path} HTTP/1.1", "Host: x", *_authorization(token), "Content-Length: 2"], b"{}"
+    )
+    head = []
+    if choose.random() < 0.35:  # a harmless request with another one in its body
+        head.append(f"POST {choose.choice(USING)} HTTP/1.1")
+        body = choose.choice([b"0\r\n\r\n" + smuggled, smuggled, b"5\r\nhello\r\n0\r\n\r\n" + smuggled])
+        framing = choose.choice(FRAMING)
+    else:
+        target = choose.choice(targets(path))
+        used = choose.choice([method, method, choose.choice(METHODS)])
+        head.append(f"{used} {target} {choose.choice(VERSIONS)}".rstrip())
+        body, framing = (
+            b"{}",
+            choose.choice(["Content-Length: {size}", "Content-Length: {size}", *FRAMING]),
+        )
+    head += ["Host: door", *_authorization(token)]
+    if choose.random() < 0.5:
+        head.append(choose.choice(HEADERS).format(method=method, path=path))
+    head.append(framing.format(size=len(body)))
+    return _lines(head, body)
 
 
 def _authorization(token: str | None) -> list[str]:

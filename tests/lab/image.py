@@ -42,8 +42,8 @@ PACKAGES = (
 
 ON_THE_SIDE = (
     "zstd", "docker-registry",
-    # the front door's proxy, which an apply installs, with what it depends on
-    "caddy", "libnss3-tools", "libnss3", "libnspr4", "libsqlite3-0", "media-types",
+    # the front door's proxies, which an apply installs, with what they depend on
+    "nginx", "nginx-common", "caddy", "libnss3-tools", "libnss3", "libnspr4", "libsqlite3-0", "media-types",
 )  # fmt: skip
 """Packages kept as files beside the tree: for hosts that lack them, or for the lab's own use."""
 

@@ -7,7 +7,7 @@ import ssl
 
 from pydantic import SecretStr
 
-from ollama_fleet.planner.access_files import in_url
+from ollama_fleet.planner.access_parts import in_url
 from ollama_fleet.planner.items.access import WantedAccess
 
 TIMEOUT = 10.0

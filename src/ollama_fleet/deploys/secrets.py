@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from ollama_fleet.planner.access_files import AccessSecrets
+from ollama_fleet.planner.access_parts import AccessSecrets
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.spec.hosts import HostSpec
 from ollama_fleet.spec.secret import SecretReference

@@ -17,15 +17,11 @@ from ollama_fleet.planner.items.access.places import (
     ALL,
     DUE,
     FOLDER,
-    PACKAGE,
     STATE,
     UNIT_NAME,
     USER,
 )
 from ollama_fleet.planner.state import HostState
-
-PACKAGE_UNIT = "caddy.service"
-"""The package's own, which would show a page of its own to everybody."""
 
 
 @operation()
@@ -44,8 +40,8 @@ def door(
         host.noop("the front door is as wanted")
         return
     mark_changed(host)
-    if not state.door.program:
-        yield from _install(state)
+    if wanted.package not in state.door.programs:
+        yield from _install(wanted.package, state)
     yield script(*_prepared(state))
     for file in altered:
         if file.secret:
@@ -106,24 +102,25 @@ def removal() -> list[str]:
     ]
 
 
-def _install(state: HostState) -> Generator[StringCommand | FunctionCommand, None, None]:
-    command = install_command(PACKAGE, state.platform.tools)
+def _install(package: str, state: HostState) -> Generator[StringCommand | FunctionCommand, None, None]:
+    command = install_command(package, state.platform.tools)
     if command is None:
 
         def cannot(_: object) -> None:
             raise StepFailed(
-                f"{PACKAGE} is missing and there is no package manager that is known; install {PACKAGE}"
+                f"{package} is missing and there is no package manager that is known; install {package}"
             )
 
         yield step(cannot, "front door")
         return
-    # Masked while it is installed, so that the package's own service never listens.
+    # Masked while it is installed: the package's own service would show a page of its own to everybody.
+    own = f"{package}.service"
     yield script(
-        f"ln -sfn /dev/null /etc/systemd/system/{PACKAGE_UNIT}",
-        f"{{ {command}; }} || {{ rm -f /etc/systemd/system/{PACKAGE_UNIT}; exit 1; }}",
-        f"rm -f /etc/systemd/system/{PACKAGE_UNIT}",
+        f"ln -sfn /dev/null /etc/systemd/system/{own}",
+        f"{{ {command}; }} || {{ rm -f /etc/systemd/system/{own}; exit 1; }}",
+        f"rm -f /etc/systemd/system/{own}",
         "systemctl daemon-reload",
-        f"systemctl disable --quiet {PACKAGE_UNIT} 2>/dev/null || true",
+        f"systemctl disable --quiet {own} 2>/dev/null || true",
     )
 
 

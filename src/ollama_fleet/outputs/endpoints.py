@@ -13,7 +13,7 @@ from typing import Literal
 
 from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.outputs.plans import PlannedHost, Server, planned_host
-from ollama_fleet.planner.access_files import door_names, in_url
+from ollama_fleet.planner.access_parts import door_names, in_url
 from ollama_fleet.planner.decision import facts_of
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.spec.access import AccessSpec

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 from ollama_fleet.artifacts.lock import Lock, NotLocked
 from ollama_fleet.artifacts.releases import TARGETS
 from ollama_fleet.hardware.device import Device
-from ollama_fleet.planner.access_files import AccessSecrets, access_of
+from ollama_fleet.planner.access_files import access_of
+from ollama_fleet.planner.access_parts import AccessSecrets
 from ollama_fleet.planner.difference import Difference, Item
 from ollama_fleet.planner.disk import disk_needs, shortage
 from ollama_fleet.planner.errors import PlanError

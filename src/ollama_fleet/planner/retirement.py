@@ -44,7 +44,7 @@ class Models:
         return not self.staying and not self.kept
 
 
-DOOR_GOES = "front door, with its tokens and its certificate authority; the package caddy stays"
+DOOR_GOES = "front door, with its tokens and its certificate authority; the package of the proxy stays"
 
 
 @dataclass(frozen=True, slots=True)

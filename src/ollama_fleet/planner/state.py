@@ -151,14 +151,14 @@ class ServiceState:
 
 @dataclass(frozen=True, slots=True)
 class DoorState:
-    """The front door's proxy: its unit as systemd sees it, its user, and whether its program is installed."""
+    """The front door's proxy: its unit as systemd sees it, its user, and which proxies are installed."""
 
     load: str = "not-found"
     active: str = "inactive"
     enabled: str = ""
     needs_reload: bool = False
     user: bool = False
-    program: bool = False
+    programs: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from ollama_fleet.spec.addresses import Listen, parse_address, parse_listen
 from ollama_fleet.spec.errors import KeyPath, Wrong, WrongParts, show
 from ollama_fleet.spec.secret import SecretReference, parse_reference
 
+Proxy = Literal["caddy", "nginx"]
 Tls = Literal["internal", "certificate", "none"]
 DEFAULT_DOOR = parse_listen("[::]:11443")
 DEFAULT_MAX_BODY = 64 << 20
@@ -41,7 +42,7 @@ class AccessSpec:
     tokens: Mapping[str, SecretReference]
     admin_tokens: Mapping[str, SecretReference]
     max_body: int
-    proxy: Literal["caddy"] = "caddy"
+    proxy: Proxy = "caddy"
 
     @property
     def scheme(self) -> str:
@@ -65,6 +66,7 @@ def build_access(settings: Mapping[str, Any] | None, folder: str) -> AccessSpec 
         tokens=MappingProxyType(dict(settings.get("tokens", {}))),
         admin_tokens=MappingProxyType(dict(settings.get("admin_tokens", {}))),
         max_body=settings.get("max_body", DEFAULT_MAX_BODY),
+        proxy=settings.get("proxy", "caddy"),
     )
 
 
@@ -140,3 +142,9 @@ def check_access(settings: Mapping[str, Any], listen: Listen, wrong: Refuse) -> 
         wrong(("access", there), f"there is a {there} and no {lacks}", f"write access.{lacks} too")
     elif door.get("certificate") and "tls" in door:
         wrong(("access", "tls"), "there is a certificate of your own", "leave tls out")
+    elif door.get("proxy") == "nginx" and not door.get("certificate") and door.get("tls") != "none":
+        wrong(
+            ("access", "proxy"),
+            "nginx makes no certificates",
+            "write access.certificate and access.key, or leave proxy out: caddy makes its own",
+        )

@@ -69,7 +69,11 @@ class Access(Section):
     """The front door: a proxy that lets in who has a token. Ollama itself listens on loopback only."""
 
     proxy: Annotated[Literal["caddy", "nginx"], word("caddy", "nginx"), _words("caddy", "nginx")] | None = (
-        Field(None, description="The proxy, from the distribution's packages: caddy.")
+        Field(
+            None,
+            description="The proxy, from the distribution's packages: `caddy` (if left out), or `nginx`, which "
+            "needs a certificate of your own.",
+        )
     )
     listen: fields.ListenField | None = Field(
         None, description="Where others connect; [::]:11443 if left out, which is every address of the host."

@@ -15,9 +15,19 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from ollama_fleet.deploys.source import load_templates
-from ollama_fleet.planner.access_files import AccessSecrets, Upstream, tokens_file, wanted_access
+from ollama_fleet.planner.access_caddy import caddy_tokens
+from ollama_fleet.planner.access_files import wanted_access
+from ollama_fleet.planner.access_parts import AccessSecrets, Upstream
 from ollama_fleet.planner.items.access import NoAccess, WantedAccess, listens_on, places
-from ollama_fleet.planner.items.access.routes import ADMIN, BLOBS, CLIENT, Route, expression, too_large
+from ollama_fleet.planner.items.access.routes import (
+    ADMIN,
+    BLOBS,
+    CLIENT,
+    Route,
+    expression,
+    line_pattern,
+    too_large,
+)
 from ollama_fleet.planner.state import DoorState, FileState, HostState
 from ollama_fleet.spec.fleet import Fleet
 from ollama_fleet.spec.hosts import HostSpec
@@ -25,8 +35,9 @@ from unit.planner.states import FRESH
 
 ALICE, OPS = "a" * 32, "b" * 32
 SECRETS = AccessSecrets({"alice": SecretStr(ALICE)}, {"ops": SecretStr(OPS)})
+CADDYFILE = places.PROXIES["caddy"].config
 TEMPLATES = load_templates(Path("/nonexistent"))
-UP = DoorState("loaded", "active", "enabled", user=True, program=True)
+UP = DoorState("loaded", "active", "enabled", user=True, programs=frozenset({"caddy", "nginx"}))
 
 
 def spec(**access: Any) -> HostSpec:
@@ -68,26 +79,39 @@ def host_with(wanted: WantedAccess, there: DoorState = UP) -> HostState:
     return replace(FRESH, files=files, door=there)
 
 
-def test_tokens_stand_in_one_file_that_the_proxy_alone_reads() -> None:
-    wanted = door()
+@pytest.mark.parametrize("proxy", places.PROXIES)
+def test_tokens_stand_in_one_file_that_the_proxy_alone_reads(proxy: str) -> None:
+    wanted = door(proxy=proxy, tls="none")
+    path = places.PROXIES[proxy].tokens
     for file in wanted.files:
         holds = ALICE.encode() in file.content or OPS.encode() in file.content
-        assert holds == (file.path == places.TOKENS)
+        assert holds == (file.path == path)
         assert file.secret == holds
-    (tokens,) = (file for file in wanted.files if file.path == places.TOKENS)
+    (tokens,) = (file for file in wanted.files if file.path == path)
     assert (tokens.owner, tokens.group, tokens.mode) == ("root", places.USER, 0o640)
     assert ALICE not in repr(wanted)
     assert OPS not in repr(wanted)
 
 
 def test_each_token_has_its_role_and_everything_else_none() -> None:
-    assert tokens_file(SECRETS).splitlines()[1:] == [
+    assert caddy_tokens(SECRETS).splitlines()[1:] == [
         "map {http.request.header.Authorization} {fleet.role} {http.auth.user.id} {",
         f'\t"Bearer {ALICE}" client "alice"',
         f'\t"Bearer {OPS}" admin "ops"',
         '\tdefault none ""',
         "}",
     ]
+
+
+def test_to_nginx_a_token_is_a_pattern() -> None:
+    """Words it compares without their case."""
+    secrets = AccessSecrets({"alice": SecretStr("A.b+/-=~" * 4)}, {})
+    text = files_of(door(secrets, proxy="nginx", tls="none"))[places.PROXIES["nginx"].tokens]
+    (pattern,) = re.findall(r'"~(.*)\\z" client;', text)
+    assert re.fullmatch(pattern, f"Bearer {'A.b+/-=~' * 4}")
+    for other in ("a.b+/-=~", "Axb+/-=~", "A.bb/-=~"):
+        assert not re.fullmatch(pattern, f"Bearer {other * 4}")
+    assert re.findall(r'\\z" "(.*)";', text) == ["alice"]
 
 
 @pytest.mark.parametrize(
@@ -100,9 +124,40 @@ def test_each_token_has_its_role_and_everything_else_none() -> None:
     ],
 )
 def test_sites(access: dict[str, Any], words: list[str]) -> None:
-    config = files_of(door(**access))[places.CONFIG]
+    config = files_of(door(**access))[CADDYFILE]
     assert [word for word in words if word not in config] == []
     assert ("tls internal" in config) == (access.get("tls") != "none")
+
+
+@pytest.mark.parametrize(
+    ("access", "words"),
+    [
+        ({}, ["listen 11443;", "listen [::]:11443;"]),
+        ({"listen": "[fd00::1]:9"}, ["listen [fd00::1]:9;"]),
+        (
+            {"listen": "10.0.0.1:9", "max_body": "1MiB"},
+            ["listen 10.0.0.1:9;", "client_max_body_size 1048576;"],
+        ),
+    ],
+)
+def test_where_nginx_listens(access: dict[str, Any], words: list[str]) -> None:
+    wanted = door(proxy="nginx", tls="none", **access)
+    config = files_of(wanted)[places.PROXIES["nginx"].config]
+    assert [word for word in words if f"\t{word}\n" not in config] == []
+    assert config.count("\tlisten ") == sum(word.startswith("listen") for word in words)
+    assert listens_on(host_with(wanted)) == wanted.port
+    assert not wanted.differences(host_with(wanted))
+
+
+def test_another_proxy_takes_the_files_of_the_one_before() -> None:
+    there = host_with(door(tls="none"))
+    wanted = door(proxy="nginx", tls="none")
+    assert wanted.unwanted == (CADDYFILE, places.CERTIFICATE, places.PROXIES["caddy"].tokens, places.KEY)
+    assert wanted.restarts(there)
+    (package,) = wanted.differences(
+        replace(host_with(wanted), door=replace(UP, programs=frozenset({"caddy"})))
+    )
+    assert (package.aspect, package.wanted) == ("package", "nginx")
 
 
 def test_a_port_below_1024_needs_a_capability() -> None:
@@ -112,7 +167,7 @@ def test_a_port_below_1024_needs_a_capability() -> None:
 
 def test_several_servers_behind_one_door() -> None:
     upstreams = (Upstream("/a", "127.0.0.1:1"), Upstream("/b", "127.0.0.1:2"))
-    config = files_of(door(upstreams=upstreams))[places.CONFIG]
+    config = files_of(door(upstreams=upstreams))[CADDYFILE]
     assert config.count("uri strip_prefix /a\n") == config.count("uri strip_prefix /b\n") == 3
     assert '"/b/api/chat"' in config
     assert '"/api/chat"' not in config
@@ -146,7 +201,7 @@ def test_what_a_host_lacks() -> None:
 def test_another_token_is_a_reload_and_another_unit_a_restart() -> None:
     there = host_with(door())
     rotated = door(AccessSecrets({"alice": SecretStr("c" * 32)}, SECRETS.admin_tokens))
-    assert [file.path for file in rotated.altered(there)] == [places.TOKENS]
+    assert [file.path for file in rotated.altered(there)] == [places.PROXIES["caddy"].tokens]
     assert not rotated.restarts(there)
     assert door(listen="[::]:443").restarts(there)
 
@@ -207,7 +262,13 @@ def test_only_the_routes_of_the_role(method: str, path: str, role: str) -> None:
     assert allows(expression(CLIENT, ("client", "admin")), method, path, role) == (
         role in ("client", "admin") and named(CLIENT)
     )
+    pattern = line_pattern(CLIENT, "client|admin").replace(r"\z", r"\Z")
+    assert bool(re.search(pattern, f"{role} {method} {path}")) == (
+        role in ("client", "admin") and named(CLIENT)
+    )
+    pattern = line_pattern((*ADMIN, *BLOBS), "admin").replace(r"\z", r"\Z")
     changes = allows(expression((*ADMIN, *BLOBS), ("admin",)), method, path, role)
+    assert bool(re.search(pattern, f"{role} {method} {path}")) == changes
     assert changes == (role == "admin" and named((*ADMIN, *BLOBS)))
     if path in CHANGES:
         assert not allows(expression(CLIENT, ("client", "admin")), method, path, role)

@@ -1,4 +1,4 @@
-"""The front door: its user and its program; its unit is asked for with the others, its files with all files."""
+"""The front door: its user and the proxies; its unit is asked for with the others, its files with all files."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ def script(request: ProbeRequest) -> str:
     """Print a word for each that is there."""
     if request.layout.scope != "system":
         return ""
+    programs = "\n".join(
+        f"[ -x {word(proxy.program)} ] && echo {word(name)}" for name, proxy in places.PROXIES.items()
+    )
     return f"""
 getent passwd {word(places.USER)} >/dev/null && echo user
-[ -x {word(places.PROGRAM)} ] && echo program
+{programs}
 """
 
 
@@ -29,5 +32,5 @@ def parse(lines: list[str], units: Mapping[str, Mapping[str, str]]) -> DoorState
         enabled=unit.get("UnitFileState", ""),
         needs_reload=unit.get("NeedDaemonReload") == "yes",
         user="user" in lines,
-        program="program" in lines,
+        programs=frozenset(places.PROXIES) & frozenset(lines),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from ollama_fleet.planner.difference import Difference, compare
-from ollama_fleet.planner.items.access.places import ALL, CONFIG, DUE, PACKAGE, STATE, UNIT, UNIT_NAME, USER
+from ollama_fleet.planner.items.access.places import ALL, CONFIGS, DUE, STATE, UNIT, UNIT_NAME, USER
 from ollama_fleet.planner.items.text_file import WantedFile
 from ollama_fleet.planner.state import HostState
 
@@ -24,6 +24,8 @@ class WantedAccess:
     """One that a client has, for the proof from outside."""
     prefix: str = ""
     """What stands before the paths of the first server behind it."""
+    package: str = "caddy"
+    """The distribution's, that brings the proxy."""
     kind: str = "access"
     name: str = "front door"
 
@@ -44,7 +46,7 @@ class WantedAccess:
     def differences(self, state: HostState) -> list[Difference]:
         """Compare package, user and unit; the files are items of their own."""
         there = state.door
-        found = compare("package", PACKAGE, PACKAGE if there.program else None)
+        found = compare("package", self.package, self.package if self.package in there.programs else None)
         found += compare("user", USER, USER if there.user else None)
         if there.load == "masked" or there.enabled == "masked":
             found.append(Difference("unit", "loaded", "masked"))
@@ -84,7 +86,10 @@ class NoAccess:
 
 def listens_on(state: HostState) -> int | None:
     """The port of the door that is there; None where there is none."""
-    there = state.files.get(CONFIG)
-    first = (there.content or b"").partition(b"\n")[0] if there else b""
-    port = first.rpartition(b"port ")[2]
-    return int(port) if port.isdigit() else None
+    for path in CONFIGS:
+        there = state.files.get(path)
+        first = (there.content or b"").partition(b"\n")[0] if there else b""
+        port = first.rpartition(b"port ")[2]
+        if port.isdigit():
+            return int(port)
+    return None

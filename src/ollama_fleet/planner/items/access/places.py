@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 FOLDER = "/etc/ollama-fleet/access"
-CONFIG = f"{FOLDER}/Caddyfile"
-TOKENS = f"{FOLDER}/tokens.caddy"
-"""Root's, and readable by the proxy's group alone, in which is nobody but the proxy."""
 CERTIFICATE = f"{FOLDER}/certificate.pem"
 KEY = f"{FOLDER}/key.pem"
 USER = "ollama-access"
@@ -21,11 +20,28 @@ ADMIN = f"unix/{RUNTIME}/admin.sock"
 """Caddy's own interface, by which it takes a new configuration; in a folder that only the proxy may enter."""
 DUE = "/var/lib/ollama-fleet/access-due"
 """There from the moment that a file of the door is replaced until the proxy has read it."""
-PROGRAM = "/usr/bin/caddy"
-PACKAGE = "caddy"
 
-PUBLIC = (CONFIG, CERTIFICATE, UNIT)
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy of the distribution's: its program, and its own files; the package has the proxy's name.
+
+    ``tokens`` is root's, and readable by the proxy's group alone, in which is nobody but the proxy.
+    """
+
+    program: str
+    config: str
+    tokens: str
+
+
+PROXIES = {
+    "caddy": Proxy("/usr/bin/caddy", f"{FOLDER}/Caddyfile", f"{FOLDER}/tokens.caddy"),
+    "nginx": Proxy("/usr/sbin/nginx", f"{FOLDER}/nginx.conf", f"{FOLDER}/tokens.nginx"),
+}
+CONFIGS = tuple(proxy.config for proxy in PROXIES.values())
+
+PUBLIC = (*CONFIGS, CERTIFICATE, UNIT)
 """Files whose content is compared."""
-SECRET = (TOKENS, KEY)
+SECRET = (*(proxy.tokens for proxy in PROXIES.values()), KEY)
 """Files of which only a hash leaves the host."""
 ALL = (*PUBLIC, *SECRET)

@@ -1,12 +1,13 @@
 """What the front door lets through: an allow-list of methods and paths; everything else stays outside.
 
-A request is compared by its exact method and its exact path, decoded once, as Ollama itself decodes it. Nothing is
-cleaned or guessed before: `//`, `..` and letters of another case lead nowhere.
+A request is compared by its exact method and its exact path: by Caddy decoded once, as Ollama itself decodes it, by
+nginx as it was sent. Nothing is cleaned or guessed before: `//`, `..` and letters of another case lead nowhere.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -72,6 +73,21 @@ def expression(routes: Sequence[Route], roles: Sequence[str], prefix: str = "") 
         prefix: what stands before each path.
     """
     return f"{ROLE} in {json.dumps(list(roles))} && ({' || '.join(_alternatives(routes, prefix))})"
+
+
+def line_pattern(routes: Sequence[Route], roles: str, prefix: str = "") -> str:
+    """Return a pattern (PCRE) that fits a line `ROLE METHOD PATH`, the path as it was sent.
+
+    Args:
+        routes: one of them has to fit.
+        roles: what the role has to be, `|` between them.
+        prefix: what stands before each path.
+    """
+    lines = (
+        f"(?:{'|'.join(route.methods)}) {re.escape(prefix)}{route.path if route.pattern else re.escape(route.path)}"
+        for route in routes
+    )
+    return f"^(?:{roles}) (?:{'|'.join(lines)})\\z"
 
 
 def too_large(most: int, prefixes: Iterable[str]) -> str:
