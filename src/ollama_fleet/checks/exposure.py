@@ -15,6 +15,7 @@ from ollama_fleet.checks.doctor.vulnerabilities import vulnerabilities_of
 from ollama_fleet.planner.firewall_state import UfwState, networks
 from ollama_fleet.planner.items.firewall import ANYWHERE
 from ollama_fleet.planner.layout import Layout
+from ollama_fleet.planner.ollama_host import address_of
 from ollama_fleet.planner.state import HostState
 from ollama_fleet.spec.addresses import DEFAULT_LISTEN
 
@@ -86,7 +87,7 @@ def _port(state: HostState, address: str, port: int, sources: Sequence[str]) -> 
         yield from _opened_by_others(state, port, sources)
     for other in state.service.others:
         there = other.listen or str(DEFAULT_LISTEN)
-        if there != listen and not _is_loopback(_address_of(there)):
+        if there != listen and not _is_loopback(address_of(there)):
             owner = other.unit or f"process {other.pid}"
             yield Exposure(
                 "port",
@@ -157,11 +158,3 @@ def _is_loopback(address: str) -> bool:
         return ip_address(address).is_loopback
     except ValueError:
         return False
-
-
-def _address_of(listen: str) -> str:
-    """The address of an OLLAMA_HOST; one that names only a port is Ollama's own loopback default."""
-    rest = listen.partition("://")[2] or listen
-    if rest.startswith("["):
-        return rest[1:].partition("]")[0]
-    return rest.rpartition(":")[0] or (rest if not rest.startswith(":") else "127.0.0.1")

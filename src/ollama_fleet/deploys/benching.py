@@ -13,7 +13,7 @@ from pyinfra.api.host import Host
 
 from ollama_fleet.api.client import Ollama
 from ollama_fleet.api.errors import ApiError
-from ollama_fleet.api.out_of_memory import explained, out_of_memory
+from ollama_fleet.api.out_of_memory import in_words
 from ollama_fleet.api.through import server_of
 from ollama_fleet.checks.bench_figures import Run
 from ollama_fleet.checks.benching import Pattern, bench
@@ -215,8 +215,7 @@ def _placement(
     try:
         runs = bench(connect, name, decision.num_ctx, pattern, lambda run: told(spec.name, blank.label, run))
     except ApiError as error:
-        found = out_of_memory(str(error), "late")
-        return replace(blank, error=str(error) if found is None else explained(found, decision.estimate))
+        return replace(blank, error=in_words(error, decision.estimate))
     predicted = _predicted(source, plan, state, placement, pattern.fills)
     return replace(blank, runs=tuple(runs), predicted=tuple(predicted.items()))
 

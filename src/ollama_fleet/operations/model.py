@@ -15,7 +15,7 @@ from pyinfra.context import host
 
 from ollama_fleet.api.client import BLOB_CHUNK, Ollama, Progress
 from ollama_fleet.api.errors import ApiError, Refused
-from ollama_fleet.api.out_of_memory import explained, out_of_memory
+from ollama_fleet.api.out_of_memory import in_words
 from ollama_fleet.api.through import is_connected, server_of
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.operations.context import StepFailed, look, mark_changed, mark_loaded, step
@@ -234,9 +234,9 @@ def _load(server: Ollama, item: WantedLoaded) -> None:
     try:
         server.load(item.model.short, item.keep_alive_value)
     except Refused as error:
-        if (found := out_of_memory(str(error))) is None:
+        if (said := in_words(error)) == str(error):
             raise
-        raise StepFailed(f"{item.name}: {explained(found)} ({found.words})") from error
+        raise StepFailed(f"{item.name}: {said}") from error
 
 
 def _teller(at: Host, name: str) -> Callable[[Progress], None]:

@@ -11,7 +11,7 @@ from pyinfra.api.host import Host
 
 from ollama_fleet.operations.durations import duration_words
 from ollama_fleet.operations.transfer import Transfer
-from ollama_fleet.planner.sizes import size_words
+from ollama_fleet.planner.sizes import large_size_words
 
 AT_MOST_EVERY = 10.0
 """Seconds between two lines about one transfer."""
@@ -74,9 +74,12 @@ class ProgressLines:
 
 def transfer_words(transfer: Transfer, now: float) -> str:
     """`43%, 8.0 GiB of 18.5 GiB, 112.0 MiB/s, 1 min 35 s left`."""
-    words = [f"{int(transfer.share * 100)}%", f"{size_words(transfer.done)} of {size_words(transfer.size)}"]
+    words = [
+        f"{int(transfer.share * 100)}%",
+        f"{large_size_words(transfer.done)} of {large_size_words(transfer.size)}",
+    ]
     if (rate := transfer.rate(now)) is not None:
-        words.append(f"{size_words(rate)}/s")
+        words.append(f"{large_size_words(rate)}/s")
     if (left := transfer.seconds_left(now)) is not None:
         words.append(f"{duration_words(left)} left")
     return ", ".join(words)

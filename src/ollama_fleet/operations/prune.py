@@ -20,8 +20,9 @@ from ollama_fleet.operations.context import StepFailed, look, mark_changed, step
 from ollama_fleet.operations.readiness import LOST, ONLY, wait_until_ready
 from ollama_fleet.operations.shell import script
 from ollama_fleet.operations.windows import running
-from ollama_fleet.planner.items.prune import Pruned, PrunedFile, PrunedModel, PrunedRelease, size_words
+from ollama_fleet.planner.items.prune import Pruned, PrunedFile, PrunedModel, PrunedRelease
 from ollama_fleet.planner.layout import Layout, Scope
+from ollama_fleet.planner.sizes import size_words
 from ollama_fleet.planner.state import HostState
 from ollama_fleet.probe.fact import ProbeFailed, forget, probe
 from ollama_fleet.probe.read import ProbeError

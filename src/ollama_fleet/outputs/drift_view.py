@@ -11,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ollama_fleet.deploys.surveyed import Surveyed
-from ollama_fleet.outputs.durations import LINE_WORDS, download_words
+from ollama_fleet.outputs.least_times import LINE_WORDS, download_words
 from ollama_fleet.outputs.sizes import hosts_words
 from ollama_fleet.planner.difference import Difference, Item
 from ollama_fleet.planner.fetching import to_fetch
 from ollama_fleet.planner.host_plan import HostPlan
-from ollama_fleet.planner.sizes import size_words
+from ollama_fleet.planner.sizes import large_size_words
 from ollama_fleet.planner.state import HostState
 
 ABSENT = "absent"
@@ -76,7 +76,7 @@ def _headline(host: Surveyed, changes: Sequence[ItemChange], size: int) -> Text:
 
 
 def _fetch_words(size: int) -> str:
-    return f", {size_words(size)} to fetch ({download_words(size)} {LINE_WORDS})" if size else ""
+    return f", {large_size_words(size)} to fetch ({download_words(size)} {LINE_WORDS})" if size else ""
 
 
 def _table(changes: Sequence[ItemChange]) -> Table:
@@ -89,7 +89,9 @@ def _table(changes: Sequence[ItemChange]) -> Table:
         style = STYLES[change.sign]
         told = "\n".join(str(difference) for difference in change.differences)
         size = (
-            f"\n{size_words(change.size)}, {download_words(change.size)} {LINE_WORDS}" if change.size else ""
+            f"\n{large_size_words(change.size)}, {download_words(change.size)} {LINE_WORDS}"
+            if change.size
+            else ""
         )
         table.add_row(
             Text(change.sign, style),

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ollama_fleet.artifacts.lock import Lock
-from ollama_fleet.outputs.durations import DISK_WORDS, LINE_WORDS, download_words, load_words
 from ollama_fleet.outputs.estimates import speed_words
+from ollama_fleet.outputs.least_times import DISK_WORDS, LINE_WORDS, download_words, load_words
 from ollama_fleet.outputs.plans import PlannedHost, memory_words
 from ollama_fleet.outputs.sizes import gib, hosts_words
 from ollama_fleet.planner.decision import facts_of

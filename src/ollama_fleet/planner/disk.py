@@ -15,7 +15,7 @@ from ollama_fleet.artifacts.releases import EngineEra, Version
 from ollama_fleet.planner.items.model import WantedBase, WantedImport
 from ollama_fleet.planner.items.release import WantedRelease
 from ollama_fleet.planner.layout import Layout
-from ollama_fleet.planner.sizes import size_words
+from ollama_fleet.planner.sizes import large_size_words
 from ollama_fleet.planner.state import HostState
 
 NAMED = 3
@@ -84,10 +84,10 @@ def _missing(digest: str, size: int, state: HostState) -> int:
 
 def _told(needs: list[DiskNeed], total: int, free: int) -> str:
     largest = sorted(needs, key=lambda need: need.size, reverse=True)
-    named = [f"{need.what} {size_words(need.size)}" for need in largest[:NAMED]]
+    named = [f"{need.what} {large_size_words(need.size)}" for need in largest[:NAMED]]
     more = f" and {len(needs) - NAMED} more" if len(needs) > NAMED else ""
     places = " and ".join(dict.fromkeys(need.place for need in needs))
     return (
-        f"the disk of {places} has {size_words(free)} free, and {size_words(total)} are needed: "
+        f"the disk of {places} has {large_size_words(free)} free, and {large_size_words(total)} are needed: "
         f"{', '.join(named)}{more}; nothing was fetched. Make room, or set models_dir to a larger disk"
     )

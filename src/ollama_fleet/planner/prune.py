@@ -9,10 +9,11 @@ from ollama_fleet.artifacts.lock import Lock
 from ollama_fleet.artifacts.manifest import Manifest, ManifestError
 from ollama_fleet.artifacts.names import ModelName, ModelNameError
 from ollama_fleet.planner.items.model import WantedBase
-from ollama_fleet.planner.items.prune import Pruned, PrunedFile, PrunedModel, PrunedRelease, size_words
+from ollama_fleet.planner.items.prune import Pruned, PrunedFile, PrunedModel, PrunedRelease
 from ollama_fleet.planner.items.service import Manager
 from ollama_fleet.planner.layout import MARK, Layout
 from ollama_fleet.planner.placement import Placement, import_name
+from ollama_fleet.planner.sizes import size_words
 from ollama_fleet.planner.state import HostState, StoredModel
 
 HALF = re.compile(r".+\.(new|old)")

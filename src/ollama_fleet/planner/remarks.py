@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from ollama_fleet.planner.host_files import has_foreign_unit
 from ollama_fleet.planner.items.firewall import WantedFirewall
 from ollama_fleet.planner.items.firewall.notes import notes
-from ollama_fleet.planner.items.prune import Pruned, size_words
-from ollama_fleet.planner.items.service import manager_of, port_of
+from ollama_fleet.planner.items.prune import Pruned
+from ollama_fleet.planner.items.service import manager_of
 from ollama_fleet.planner.layout import Layout
+from ollama_fleet.planner.ollama_host import port_of
 from ollama_fleet.planner.placement import Placement
 from ollama_fleet.planner.prune import left_words
+from ollama_fleet.planner.sizes import size_words
 from ollama_fleet.planner.state import HostState
 from ollama_fleet.spec.hosts import HostSpec
 

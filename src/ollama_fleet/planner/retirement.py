@@ -12,11 +12,11 @@ from ollama_fleet.planner.before import Before
 from ollama_fleet.planner.host_files import has_foreign_unit, login_line
 from ollama_fleet.planner.items.access import NoAccess
 from ollama_fleet.planner.items.firewall import WantedFirewall
-from ollama_fleet.planner.items.prune import size_words
 from ollama_fleet.planner.items.text_file import WantedLine
 from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.placement import IMPORT_NAMESPACE, KEPT_NAMESPACE
 from ollama_fleet.planner.prune import HALF
+from ollama_fleet.planner.sizes import size_words
 from ollama_fleet.planner.slots import Note
 from ollama_fleet.planner.state import HostState, StoredModel
 from ollama_fleet.planner.variants import tagged

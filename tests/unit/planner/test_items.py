@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from ollama_fleet.planner.items.account import WantedAccount
 from ollama_fleet.planner.items.directory import WantedDirectory
 from ollama_fleet.planner.items.release import Archive, WantedRelease
-from ollama_fleet.planner.items.service import WantedService, manager_of, port_of
+from ollama_fleet.planner.items.service import WantedService, manager_of
 from ollama_fleet.planner.items.text_file import WantedFile, WantedLine
 from ollama_fleet.planner.layout import Layout
+from ollama_fleet.planner.ollama_host import port_of
 from ollama_fleet.planner.state import (
     FileState,
     ForeignBinary,

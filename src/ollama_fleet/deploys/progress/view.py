@@ -11,7 +11,7 @@ from rich.text import Text
 from ollama_fleet.deploys.progress.board import Board, Standing
 from ollama_fleet.operations.durations import duration_words
 from ollama_fleet.operations.transfer import together
-from ollama_fleet.planner.sizes import size_words
+from ollama_fleet.planner.sizes import large_size_words
 
 BAR = 20
 """Columns."""
@@ -51,9 +51,9 @@ def _head(board: Board, now: float, width: int) -> Iterator[Text]:
     second = [] if board.begun is None else [duration_words(now - board.begun)]
     done, size, rate, left = together(now, (host.transfers.values() for host in board.hosts.values()))
     if left != 0.0:
-        second.append(f"{size_words(done)} of {size_words(size)}")
+        second.append(f"{large_size_words(done)} of {large_size_words(size)}")
     if rate is not None:
-        second.append(f"{size_words(rate)}/s")
+        second.append(f"{large_size_words(rate)}/s")
     if left:
         second.append(f"{duration_words(left)} left")
     if cell_len(GAP.join([*first, *second])) <= width:
@@ -156,8 +156,8 @@ def _row(host: Standing, now: float) -> _Row:
     cells = (
         "━" * full + "╌" * (BAR - full),
         f"{int(transfer.share * 100)}%",
-        f"{size_words(transfer.done)} of {size_words(transfer.size)}",
-        "" if rate is None else f"{size_words(rate)}/s",
+        f"{large_size_words(transfer.done)} of {large_size_words(transfer.size)}",
+        "" if rate is None else f"{large_size_words(rate)}/s",
         "" if left is None else f"{duration_words(left)} left",
     )
     return _Row(host, f"{doing}{of_all}", cells)

@@ -17,15 +17,7 @@ HOW = "open the link where Chatbox is installed, or scan its code with a phone"
 def settings(endpoints: list[Endpoint]) -> list[Setting]:
     """One link for each host."""
     return [
-        Setting(
-            "chatbox",
-            "link",
-            HOW,
-            link(endpoint),
-            host=endpoint.host,
-            instance=endpoint.instance,
-            scan=not endpoint.loopback,
-        )
+        Setting.of(endpoint, "chatbox", "link", HOW, link(endpoint), scan=not endpoint.loopback)
         for endpoint in with_models(endpoints)
     ]
 

@@ -11,7 +11,7 @@ HOW = "open the link where Cherry Studio is installed, then press Manage to fetc
 def settings(endpoints: list[Endpoint]) -> list[Setting]:
     """One link for each host."""
     return [
-        Setting("cherry-studio", "link", HOW, link(endpoint), host=endpoint.host, instance=endpoint.instance)
+        Setting.of(endpoint, "cherry-studio", "link", HOW, link(endpoint))
         for endpoint in with_models(endpoints)
     ]
 

@@ -15,15 +15,7 @@ LARGEST_ANSWER = 4096
 def settings(endpoints: list[Endpoint]) -> list[Setting]:
     """The fields for each model of each host; the plugin has none for a token, which a front door asks for."""
     return [
-        Setting(
-            "dify",
-            "json",
-            HOW,
-            _fields(endpoint, model),
-            host=endpoint.host,
-            instance=endpoint.instance,
-            model=model.name,
-        )
+        Setting.of(endpoint, "dify", "json", HOW, _fields(endpoint, model), model=model.name)
         for endpoint in with_models(endpoints)
         if endpoint.token is None
         for model in endpoint.models

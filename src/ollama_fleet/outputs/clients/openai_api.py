@@ -16,14 +16,7 @@ HOW_CURL = "a question and its answer, by Ollama's own API"
 def settings(endpoints: list[Endpoint]) -> list[Setting]:
     """The variables for each host."""
     return [
-        Setting(
-            "openai",
-            "env",
-            HOW_VARIABLES,
-            _variables(endpoint),
-            host=endpoint.host,
-            instance=endpoint.instance,
-        )
+        Setting.of(endpoint, "openai", "env", HOW_VARIABLES, _variables(endpoint))
         for endpoint in endpoints
         if endpoint.models
     ]
@@ -32,15 +25,7 @@ def settings(endpoints: list[Endpoint]) -> list[Setting]:
 def curl_settings(endpoints: list[Endpoint]) -> list[Setting]:
     """A line for each model of each host."""
     return [
-        Setting(
-            "curl",
-            "shell",
-            HOW_CURL,
-            _curl(endpoint, model),
-            host=endpoint.host,
-            instance=endpoint.instance,
-            model=model.name,
-        )
+        Setting.of(endpoint, "curl", "shell", HOW_CURL, _curl(endpoint, model), model=model.name)
         for endpoint in endpoints
         for model in endpoint.models
     ]

@@ -17,7 +17,7 @@ USUAL_CONTEXT = 8192
 def settings(endpoints: list[Endpoint]) -> list[Setting]:
     """One script for each host."""
     return [
-        Setting("ragflow", "shell", HOW, _script(endpoint), host=endpoint.host, instance=endpoint.instance)
+        Setting.of(endpoint, "ragflow", "shell", HOW, _script(endpoint))
         for endpoint in with_models(endpoints)
     ]
 

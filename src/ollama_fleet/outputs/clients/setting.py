@@ -49,6 +49,21 @@ class Setting:
     instance: str = ""
     """Which of several servers of the host."""
 
+    @classmethod
+    def of(
+        cls,
+        endpoint: Endpoint,
+        client: str,
+        form: Form,
+        how: str,
+        text: str,
+        *,
+        model: str | None = None,
+        scan: bool = False,
+    ) -> Setting:
+        """One for a server, or for one model of it."""
+        return cls(client, form, how, text, endpoint.host, model, scan, endpoint.instance)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for `--json`."""
         return {

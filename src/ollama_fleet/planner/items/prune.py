@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.planner.difference import Difference
+from ollama_fleet.planner.sizes import size_words
 from ollama_fleet.planner.state import HostState
 
 KIND = "prune"
@@ -83,11 +84,3 @@ class PrunedFile:
 
 
 Pruned = PrunedModel | PrunedRelease | PrunedFile
-
-
-def size_words(size: int) -> str:
-    """Bytes as people read them: `4.2 GiB`, `13.0 MiB`, `512 bytes`."""
-    for unit, bytes_ in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if size >= bytes_:
-            return f"{size / bytes_:.1f} {unit}"
-    return f"{size} bytes"

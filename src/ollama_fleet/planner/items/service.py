@@ -11,11 +11,11 @@ from pydantic import SecretStr
 
 from ollama_fleet.planner.difference import Difference, compare
 from ollama_fleet.planner.layout import Layout
+from ollama_fleet.planner.ollama_host import port_of
 from ollama_fleet.planner.state import HostState, Platform
 
 Manager = Literal["systemd", "systemd-user", "supervisor", "task"]
 
-DEFAULT_PORT = 11434
 DELETED = " (deleted)"
 """What the kernel adds to the name of a program whose file is gone, or has been replaced by another."""
 
@@ -33,16 +33,6 @@ def manager_of(platform: Platform, layout: Layout) -> Manager:
     if platform.user_manager and (platform.lingering or platform.polkit):
         return "systemd-user"
     return "supervisor"
-
-
-def port_of(listen: str) -> int:
-    """The port that an OLLAMA_HOST stands for, as Ollama reads it."""
-    scheme, separator, rest = listen.strip().strip("'\"").rpartition("://")
-    default = {"http": 80, "https": 443}.get(scheme, DEFAULT_PORT) if separator else DEFAULT_PORT
-    host = rest.partition("/")[0]
-    _, colon, port = host.rpartition("]")[2].rpartition(":")
-    bare_ipv6 = host.count(":") > 1 and "]" not in host
-    return int(port) if colon and port.isdecimal() and not bare_ipv6 else default
 
 
 def _hash(value: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ollama_fleet.planner.items.prune import size_words
 from ollama_fleet.planner.items.windows.firewall import WindowsFirewall
 from ollama_fleet.planner.layout import MARK, Layout
 from ollama_fleet.planner.prune import HALF
 from ollama_fleet.planner.retirement import Models, models_going, models_of, models_staying
+from ollama_fleet.planner.sizes import size_words
 from ollama_fleet.planner.state import HostState
 from ollama_fleet.planner.windows.before import BeforeWindows
 from ollama_fleet.planner.windows.plan import variable_names

@@ -1,4 +1,4 @@
-"""How long downloads and loads take, in words."""
+"""How long downloads and loads take at least, in words, roughly."""
 
 from __future__ import annotations
 
