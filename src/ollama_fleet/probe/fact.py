@@ -13,6 +13,7 @@ from typing import Any
 import click
 from paramiko.ssh_exception import SSHException
 from pyinfra import logger
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 
@@ -78,6 +79,10 @@ def probe(host: Host, request: ProbeRequest) -> tuple[HostState, Layout]:
                 click.echo(err=True)  # the question that nobody answered has no end of its line
             fail(host, _why_unread(host, error))
             raise ProbeFailed from error
+        except PyinfraError as error:
+            if host.state.inventory.get_host(host.name) in host.state.failed_hosts:
+                raise ProbeFailed from error  # it was the last one, which pyinfra says in its own way
+            raise
         if not lines:
             raise ProbeFailed
         memory[request] = read.parse(lines, request)
