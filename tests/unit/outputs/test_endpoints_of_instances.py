@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ollama_fleet.artifacts.lock import Lock
+from ollama_fleet.artifacts.measured import Measurement, Measurements, Terms
 from ollama_fleet.deploys.surveyed import Surveyed
 from ollama_fleet.outputs.endpoints import Endpoint, endpoints_of
 from ollama_fleet.outputs.report.content import content_of
@@ -65,3 +66,21 @@ def test_a_page_of_live_hosts_has_every_server(more: dict[str, Any]) -> None:
         ("rtx-4090", 11435, ["reasoner", "other"]),
     ]
     assert all(one.complete for one in content.endpoints)
+
+
+def test_what_was_measured_on_a_card_stands_beside_the_server_that_has_one() -> None:
+    terms = Terms(weights=1 << 30, kv=1 << 30, compute=1 << 30)
+    seen = Measurement(
+        model="x", num_gpu=1, num_ctx=512, kv_cache_type="f16", planned=terms, observed=terms, beside=0
+    )
+    measured = Measurements().with_one("sha256:" + "d" * 64, "0.24.0", "rtx-3090", seen)
+    spec = host(instances="per-gpu", gpus=["rtx-4090", "rtx-3090"])
+
+    (content,) = content_of([spec], LOCKED.with_measured(measured)).hosts
+
+    assert [(model.name, model.measured is not None) for model in content.models] == [
+        ("reasoner on rtx-4090", False),
+        ("other on rtx-4090", False),
+        ("reasoner on rtx-3090", True),
+        ("other on rtx-3090", True),
+    ]

@@ -336,3 +336,19 @@ def test_a_host_that_is_retired_loses_every_server_and_every_form_of_its_models(
     ]
     script = retirement_script(plan_, state)
     assert "systemctl disable --now --quiet ollama@rtx-4090.service" in script
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_a_unit_of_somebody_else_runs_again_where_several_took_its_place(several: bool) -> None:
+    layout = Layout.of("system", MODELS_DIR)
+    theirs = FileState("file", 0o644, "root", "root", b"[Service]\nExecStart=/usr/local/bin/ollama serve\n")
+    mine = {"rtx-4090": ServiceState(load="loaded", active="active", enabled="enabled")} if several else {}
+    state = replace(with_cards(cards("rtx-4090")), instances=mine, files={layout.unit: theirs})
+
+    plan_ = retirement(host(instances="per-gpu"), state, layout)
+    script = retirement_script(plan_, state)
+
+    assert plan_.foreign_unit
+    # One that somebody has stopped, and whose place nobody took, stays stopped.
+    assert ("systemctl enable --quiet ollama.service" in script) is several
+    assert ("systemctl restart ollama.service" in script) is several
