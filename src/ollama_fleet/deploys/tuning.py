@@ -139,16 +139,21 @@ def _chosen(plan: HostPlan, state: HostState, wish: Wish) -> Iterator[_Chosen]:
         there = ", ".join(dict.fromkeys(one.created.name for one in placements))
         where = "these instances" if wish.instances else "this host"
         raise PlanError(f"{unknown[0]} is no model of {where}; there are {there or 'none'}")
-    if absent := [one for one in placements if _asked(one, wish) and not _stored(one, state)]:
+    if absent := [one for one in placements if _turn(one, wish) is not None and not _stored(one, state)]:
         raise PlanError(f"{absent[0].created.name} is not on the host yet; apply first")
     for instance in instances:
-        mine = [one for one in instance.placements if _asked(one, wish)]
-        if mine:
-            yield plan.of(instance), instance.sees(state), tuple(mine)
+        turns = [(turn, one) for one in instance.placements if (turn := _turn(one, wish)) is not None]
+        if turns:
+            mine = tuple(one for _, one in sorted(turns, key=lambda pair: pair[0]))
+            yield plan.of(instance), instance.sees(state), mine
 
 
-def _asked(placement: Placement, wish: Wish) -> bool:
-    return not wish.models or not {placement.resolved.name, placement.created.name}.isdisjoint(wish.models)
+def _turn(placement: Placement, wish: Wish) -> int | None:
+    """When a placement's turn is, in the order in which models are named; None where it is not asked for."""
+    if not wish.models:
+        return 0
+    names = (placement.resolved.name, placement.created.name)
+    return next((turn for turn, name in enumerate(wish.models) if name in names), None)
 
 
 def _stored(placement: Placement, state: HostState) -> bool:
@@ -183,6 +188,8 @@ class _Job:
 
     def run(self) -> str | None:
         """Tune what was chosen, one after the other; returns why it could not go on."""
+        if time.monotonic() >= self.deadline:  # another server has used it: nothing is unloaded here
+            return "the time is up before its turn; --time-limit gives more, --instance tunes it alone"
         try:
             with server_of(self.host, self.plan.address, self.plan.port) as server:
                 seen = self._observe(None)
