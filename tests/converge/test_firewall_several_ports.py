@@ -24,6 +24,7 @@ def hosts(lab: Lab) -> Iterator[list[Host]]:
             "ports-ufw": {"firewall": "ufw"},
             "ports-nft": {"firewall": "nftables"},
             "ports-fwd": {"firewall": "firewalld"},
+            "ports-ipt": {"firewall": "iptables"},
         },
     ) as hosts:
         yield hosts
@@ -47,18 +48,18 @@ def test_ports_that_come_and_go(
     firewalls = Firewalls(lab, tmp_path_factory.mktemp("firewalls"))
     names = {host.name for host in hosts}
     before = [everything(host) for host in hosts]
-    assert open_to(hosts, None) == [[], [], []]
+    assert open_to(hosts, None) == [[]] * len(hosts)
 
     assert firewalls.apply(*hosts, port=BOTH) == names
-    assert open_to(hosts, None, patience=10) == [BOTH, BOTH, BOTH]
-    assert open_to(hosts, lab.office) == [[], [], []]
+    assert open_to(hosts, None, patience=10) == [BOTH] * len(hosts)
+    assert open_to(hosts, lab.office) == [[]] * len(hosts)
     assert firewalls.apply(*hosts, port=[OTHER_PORT, PORT]) == set()
 
     # One server goes: its port is shut, and no rule names it any more.
     assert firewalls.apply(*hosts, port=[PORT]) == names
-    assert open_to(hosts, None, patience=3) == [[PORT], [PORT], [PORT]]
+    assert open_to(hosts, None, patience=3) == [[PORT]] * len(hosts)
     assert not [line for host in hosts for line in everything(host) if str(OTHER_PORT) in line]
 
     assert firewalls.apply(*hosts, present=False) == names
-    assert open_to(hosts, None) == [[], [], []]
+    assert open_to(hosts, None) == [[]] * len(hosts)
     assert [everything(host) for host in hosts] == before
