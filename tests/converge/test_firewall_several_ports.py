@@ -57,7 +57,7 @@ def test_ports_that_come_and_go(
 
     # One server goes: its port is shut, and no rule names it any more.
     assert firewalls.apply(*hosts, port=[PORT]) == names
-    assert open_to(hosts, None, patience=3) == [[PORT]] * len(hosts)
+    assert open_to(hosts, None, patience=5) == [[PORT]] * len(hosts)
     assert not [line for host in hosts for line in everything(host) if str(OTHER_PORT) in line]
 
     assert firewalls.apply(*hosts, present=False) == names
