@@ -250,28 +250,33 @@ CHANGES = (
         st.sampled_from([route.path for route in CLIENT]),
     ),
     role=st.sampled_from(["none", "client", "admin", "", "x"]),
+    prefix=st.sampled_from(["", "/one", "/a.b"]),
+    before=st.sampled_from(["", "/one", "/a.b", "/axb", "/one/one", "/"]),
 )
-def test_only_the_routes_of_the_role(method: str, path: str, role: str) -> None:
+def test_only_the_routes_of_the_role(method: str, path: str, role: str, prefix: str, before: str) -> None:
+    """To Caddy and to nginx, with the name of a server before the path and without."""
+    path = before + path
+
     def named(routes: tuple[Route, ...]) -> bool:
-        return any(
+        rest = path.removeprefix(prefix)
+        return path.startswith(prefix) and any(
             method in route.methods
-            and (re.fullmatch(route.path, path) is not None if route.pattern else path == route.path)
+            and (re.fullmatch(route.path, rest) is not None if route.pattern else rest == route.path)
             for route in routes
         )
 
-    assert allows(expression(CLIENT, ("client", "admin")), method, path, role) == (
-        role in ("client", "admin") and named(CLIENT)
-    )
-    pattern = line_pattern(CLIENT, "client|admin").replace(r"\z", r"\Z")
-    assert bool(re.search(pattern, f"{role} {method} {path}")) == (
-        role in ("client", "admin") and named(CLIENT)
-    )
-    pattern = line_pattern((*ADMIN, *BLOBS), "admin").replace(r"\z", r"\Z")
-    changes = allows(expression((*ADMIN, *BLOBS), ("admin",)), method, path, role)
-    assert bool(re.search(pattern, f"{role} {method} {path}")) == changes
+    def fits(routes: tuple[Route, ...], roles: str) -> bool:
+        pattern = line_pattern(routes, roles, prefix).replace(r"\z", r"\Z")
+        return re.search(pattern, f"{role} {method} {path}") is not None
+
+    uses = allows(expression(CLIENT, ("client", "admin"), prefix), method, path, role)
+    assert uses == (role in ("client", "admin") and named(CLIENT))
+    assert uses == fits(CLIENT, "client|admin")
+    changes = allows(expression((*ADMIN, *BLOBS), ("admin",), prefix), method, path, role)
     assert changes == (role == "admin" and named((*ADMIN, *BLOBS)))
-    if path in CHANGES:
-        assert not allows(expression(CLIENT, ("client", "admin")), method, path, role)
+    assert changes == fits((*ADMIN, *BLOBS), "admin")
+    if path.removeprefix(prefix) in CHANGES:
+        assert not uses
 
 
 def test_what_is_too_large() -> None:
