@@ -88,6 +88,8 @@ def _prepare_linux(spec: HostSpec, plan: HostPlan) -> None:
             port=plan.firewall.ports,
             sources=plan.firewall.sources,
             present=plan.firewall.present,
+            enabled=spec.firewall_enabled,
+            backend=spec.firewall_backend,
             models_dir=models_dir,
         )
     ollama.stage(

@@ -16,6 +16,13 @@ def commands(ports: Sequence[int], sources: Sequence[str] | None, state: Firewal
     there, is no error to the command.
     """
     lines = []
+    if not state.active:  # it does not run yet, so there is but what is on disk
+        for zone in changes(ports, sources, state):
+            options = [f"--add-rich-rule={quote(rich_rule(rule))}" for rule in zone.add]
+            options += [f"--remove-rich-rule={quote(rich_rule(rule))}" for rule in zone.remove]
+            if options:
+                lines.append(f"firewall-offline-cmd --quiet --zone={quote(zone.zone)} {' '.join(options)}")
+        return lines
     for zone in changes(ports, sources, state):
         for option, rules in (
             ("--add-rich-rule", zone.load),

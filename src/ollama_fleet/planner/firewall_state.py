@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Literal
 
 Network = IPv4Network | IPv6Network
@@ -59,6 +59,32 @@ class LoadedRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Contact:
+    """The SSH connection that read the host, as its sshd sees it."""
+
+    client: str
+    """Address that it comes from."""
+    port: int
+    """Port that it came in by."""
+
+    def is_from(self, source: str) -> bool:
+        """Whether it comes from a rule's source; also where that is none that can be understood."""
+        return not networks(source) or any(
+            network.version == ip_address(self.client).version and ip_address(self.client) in network
+            for network in networks(source)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Something that listens on a TCP port of an address which is not loopback."""
+
+    port: int
+    program: str
+    """Its name; empty where it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class FirewallState:
     """What every firewall has; by itself: none is there, or nobody could look."""
 
@@ -66,6 +92,16 @@ class FirewallState:
     active: bool = False
     rules: tuple[FirewallRule, ...] = ()
     """Rules that were understood, in the order in which each place tries them."""
+    contact: Contact | None = None
+    listeners: tuple[Listener, ...] = ()
+    off: tuple[FirewallState, ...] = ()
+    """Where none is active: those that could be switched on, best first, each as it would be then."""
+
+    @property
+    def ssh_ports(self) -> tuple[int, ...]:
+        """Ports by which people reach the host's sshd, as far as is known."""
+        listening = {one.port for one in self.listeners if one.program == "sshd"}
+        return tuple(sorted(listening | ({self.contact.port} if self.contact else set())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +169,8 @@ class FirewalldState(FirewallState):
 
     zones: tuple[str, ...] = ()
     """Zones that decide about packets now or after the next boot."""
+    written: frozenset[str] = frozenset()
+    """Zones of which a file says what they are; of others firewalld itself does."""
     refusing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Zones left alone, since they are there to refuse somebody: zone to the sources bound to it."""
     loaded: Mapping[str, tuple[LoadedRule, ...]] | None = None

@@ -48,9 +48,9 @@ def _firewall(spec: HostSpec, state: HostState, wanted: WantedFirewall | None) -
         yield f"without root no firewall is touched: whoever reaches port {port} can use and change the models"
     if spec.access is not None and spec.access.tls == "none":
         yield "the front door does not encrypt: whoever is on the way can read tokens and prompts (access.tls)"
-    if spec.access is not None and not state.firewall.active:
+    if spec.access is not None and not state.firewall.active and not (wanted and wanted.switched):
         return  # the front door itself asks everybody for a token
-    if wanted is not None and wanted.present:
+    if wanted is not None:
         yield from notes(wanted, state.firewall)
 
 

@@ -21,6 +21,8 @@ from ollama_fleet.spec.values import ReleaseVersion
 from ollama_fleet.spec.windows_paths import is_windows_path
 from ollama_fleet.spec.yaml_source import Data
 
+SSH_PORT = 22
+
 
 def check_references(reading: Reading, gpu_names: Collection[str] | None) -> None:
     """Hosts, models and GPUs that are named and do not exist; also in sections that are wrong elsewhere."""
@@ -139,6 +141,12 @@ def check_host(hosts: Hosts, name: str, merged: Merged, gpu_names: Collection[st
     if str(release.get("source", "")).startswith("file:") and release.get("download") == "host":
         message = "the host cannot fetch from a directory of the machine that deploys"
         check.wrong(("release", "download"), message, "write controller, or leave it out")
+    if settings.get("scope") == "user" and settings.get("firewall", {}).get("enabled"):
+        check.wrong(
+            ("firewall", "enabled"),
+            "without root no firewall is switched on",
+            "remove it, or write scope: system",
+        )
     if settings.get("scope") == "user" and settings.get("sudo"):
         check.wrong(("sudo",), "scope: user works without root", "remove sudo, or write scope: system")
     if settings.get("address") == LOCAL and "ssh" in written_keys(reading, name):
@@ -147,6 +155,7 @@ def check_host(hosts: Hosts, name: str, merged: Merged, gpu_names: Collection[st
         )
     _check_system(check)
     _check_exposure(check)
+    _check_ssh_port(check)
     asked = [request.name for request in hosts.requests(name)]
     for mistake in instance_checks.mistakes(merged.settings, asked, version, gpu_names):
         check.wrong(mistake.key, mistake.message, mistake.hint, below=mistake.below)
@@ -215,6 +224,8 @@ def _check_system(check: _HostCheck) -> None:
         )
     if check.settings.get("firewall", {}).get("backend", "auto") != "auto":
         check.wrong(("firewall", "backend"), "Windows has a firewall of its own", "write backend: auto")
+    if check.settings.get("firewall", {}).get("enabled"):
+        check.wrong(("firewall", "enabled"), "Windows' firewall is not switched on from here", "remove it")
     if check.settings.get("address") == LOCAL:
         check.wrong(("address",), "@local is for Linux", "write the address at which OpenSSH answers")
 
@@ -234,6 +245,23 @@ def _check_exposure(check: _HostCheck) -> None:
     elif wide := next((network for network in allowed if network.prefixlen == 0), None):
         message = f"{wide} lets everybody connect to {listen}"
         check.wrong(("firewall", "allow_from"), message, f"name the networks that may, {unless}")
+
+
+def _check_ssh_port(check: _HostCheck) -> None:
+    """No port of ours may be that of SSH: closing it to others would cut everybody off."""
+    ssh = check.settings.get("ssh", {}).get("port") or SSH_PORT
+    listen: Listen = check.settings.get("listen", DEFAULT_LISTEN)
+    door: Listen | None = (check.settings.get("access") or {}).get("listen")
+    instances = check.settings.get("instances", 1)
+    places: list[tuple[KeyPath, KeyPath, int | None]] = [
+        (("listen",), (), listen.port),
+        (("access", "listen"), (), door.port if door else None),
+    ]
+    if not isinstance(instances, str | int):
+        places += [(("instances",), (at, "port"), one.port) for at, one in enumerate(instances)]
+    for key, below, port in places:
+        if port == ssh:
+            check.wrong(key, f"port {port} is that of SSH", "write another port", below=below)
 
 
 def _check_request(check: _HostCheck, request: ModelRequest, version: ReleaseVersion | None) -> None:

@@ -67,6 +67,8 @@ class HostSpec:
     secrets: Mapping[str, SecretReference]
     allow_from: tuple[IPNetwork, ...]
     firewall_backend: Literal["auto", "ufw", "nftables", "firewalld", "iptables"]
+    firewall_enabled: bool
+    """A firewall that is off is to be switched on."""
     expose: bool
     release: ReleaseSpec
     gpus: tuple[str, ...] | Literal["auto"]
@@ -167,6 +169,7 @@ def build_host(hosts: Hosts, name: str, merged: Merged, folder: str) -> HostSpec
         ),
         allow_from=firewall.get("allow_from", ()),
         firewall_backend=firewall.get("backend", "auto"),
+        firewall_enabled=firewall.get("enabled", False),
         expose=settings.get("expose", False),
         release=ReleaseSpec(release["version"], source, release.get("download", fetched_by)),
         gpus=settings.get("gpus", "auto"),

@@ -51,6 +51,11 @@ class Firewall(Section):
     allow_from: fields.Networks | None = Field(
         None, description="Networks and addresses that may connect: [192.168.1.0/24, fd00::/8]."
     )
+    enabled: bool | None = Field(
+        None,
+        description="`true` switches a firewall on where none is, without losing the SSH connection; otherwise one "
+        "that is off is left off, and told.",
+    )
     backend: (
         Annotated[
             Literal["auto", "ufw", "nftables", "firewalld", "iptables"],

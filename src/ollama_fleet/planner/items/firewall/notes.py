@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ollama_fleet.planner.firewall_state import (
     FirewalldState,
@@ -13,11 +14,21 @@ from ollama_fleet.planner.firewall_state import (
     UfwState,
     networks,
 )
+from ollama_fleet.planner.items.firewall.switching import shut
 from ollama_fleet.planner.items.firewall.wanted import WantedFirewall
 
 
 def notes(wanted: WantedFirewall, firewall: FirewallState) -> Iterator[str]:
     """Yield one line each; what holds for several ports is told of each."""
+    if wanted.switched is not None:
+        firewall = replace(wanted.switched, active=True)
+        if ports := shut(wanted.switched, wanted.ports):
+            yield (
+                f"{firewall.backend} will shut ports on which something listens here: {', '.join(ports)}; "
+                "let them in first, if others should reach them"
+            )
+    if not wanted.present:
+        return
     for port in wanted.ports:
         yield from _about(port, wanted, firewall)
 

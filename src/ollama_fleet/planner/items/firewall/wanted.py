@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ollama_fleet.planner.difference import Difference
 from ollama_fleet.planner.firewall_state import FirewalldState, IptablesState, NftablesState, UfwState
 from ollama_fleet.planner.items.firewall import at_boot, firewalld, ufw
+from ollama_fleet.planner.items.firewall.switching import Switchable, openings
 from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.state import HostState
 
@@ -23,6 +24,8 @@ class WantedFirewall:
     sources: tuple[str, ...]
     layout: Layout
     present: bool = True
+    switched: Switchable | None = None
+    """The firewall that is off and is to be switched on, as it will be."""
     kind: str = "firewall"
 
     @property
@@ -37,13 +40,19 @@ class WantedFirewall:
 
     def differences(self, state: HostState) -> list[Difference]:
         """Compare our rules with the wanted ones; a firewall that is off or unknown is left alone."""
-        firewall = state.firewall
+        firewall = self.switched or state.firewall
         sources = self.sources if self.present else None
         if isinstance(firewall, NftablesState | IptablesState):
             return at_boot.differences(self.ports, sources, firewall, state.files, self.layout)
         # What was written for nftables or iptables shuts people out also after another firewall has taken over.
         found = at_boot.leftovers(state.files, self.layout)
-        if isinstance(firewall, UfwState) and firewall.active:
+        if self.switched is not None:
+            found.append(Difference(firewall.backend, "on", "off"))
+            found += [
+                Difference(f"SSH by port {port}{f' in zone {zone}' if zone else ''}", "let in", "no rule")
+                for zone, port in openings(self.switched)
+            ]
+        if isinstance(firewall, UfwState) and (firewall.active or self.switched):
             found += ufw.differences(self.ports, sources, firewall)
         elif isinstance(firewall, FirewalldState):
             found += firewalld.differences(self.ports, sources, firewall)

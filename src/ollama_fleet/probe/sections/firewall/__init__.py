@@ -7,15 +7,17 @@ neither is localised, unlike the commands of ufw (0.2 s) and firewalld (0.3 s).
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
-from ollama_fleet.planner.firewall_state import FirewallState
+from ollama_fleet.planner.firewall_state import FirewallState, NftablesState
 from ollama_fleet.planner.items.firewall.at_boot import NAME
 from ollama_fleet.probe.request import ProbeRequest
-from ollama_fleet.probe.sections.firewall import firewalld, iptables, nftables, ufw
+from ollama_fleet.probe.sections.firewall import contact, firewalld, iptables, nftables, ufw
 from ollama_fleet.probe.sections.firewall.ruleset import Ruleset
 
 FILES = (*ufw.FILES, *firewalld.FILES)
+TOOLS = ("ufw", "firewall-offline-cmd", "nft")
 
 
 def script(request: ProbeRequest) -> str:
@@ -36,11 +38,36 @@ else
   command -v nft >/dev/null 2>&1 && echo "nft $(nft -j list ruleset 2>/dev/null | base64 | tr -d '\\n')"
   {iptables.script(request.layout)}
 fi
+{contact.SCRIPT}
+for tool in {" ".join(TOOLS)}; do command -v $tool >/dev/null 2>&1 && echo "installed-$tool"; done
 """
 
 
 def parse(lines: list[str], units: Mapping[str, Mapping[str, str]]) -> FirewallState:
     """Decide which firewall is in charge and read its rules; ufw wins over firewalld over the others."""
+    files, texts = _told(lines)
+    if "looked" not in texts:
+        return FirewallState()
+    found = _in_charge(files, texts, units)
+    return replace(
+        found,
+        contact=contact.contact(texts.get("ssh", "")),
+        listeners=contact.listeners(texts.get("listeners", "")),
+        off=() if found.active else tuple(_off(files, texts)),
+    )
+
+
+def _off(files: Mapping[str, str], texts: Mapping[str, str]) -> Iterator[FirewallState]:
+    if "installed-ufw" in texts:
+        yield replace(ufw.parse(files, None, None), loaded=None)
+    if "installed-firewall-offline-cmd" in texts:
+        yield replace(firewalld.parse(files, None), active=False)
+    if "installed-nft" in texts:
+        yield NftablesState("nftables")
+
+
+def _told(lines: list[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """What the script printed: files by path, and the rest by tag."""
     files: dict[str, str] = {}
     texts: dict[str, str] = {}
     for line in lines:
@@ -50,9 +77,12 @@ def parse(lines: list[str], units: Mapping[str, Mapping[str, str]]) -> FirewallS
             files[path] = _decode(encoded)
         else:
             texts[tag] = _decode(rest)
-    if "looked" not in texts:
-        return FirewallState()
+    return files, texts
 
+
+def _in_charge(
+    files: Mapping[str, str], texts: Mapping[str, str], units: Mapping[str, Mapping[str, str]]
+) -> FirewallState:
     def is_active(unit: str) -> bool:
         return units.get(unit, {}).get("ActiveState") == "active"
 

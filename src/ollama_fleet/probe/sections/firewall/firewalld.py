@@ -74,6 +74,7 @@ def parse(files: Mapping[str, str], ruleset: Ruleset | None) -> FirewalldState:
         active=True,
         rules=tuple(rule for _, zone in sorted(zones.items()) for rule in zone.rules),
         zones=tuple(deciding),
+        written=frozenset(zones),
         refusing=refusing,
         loaded=None
         if ruleset is None or not running
@@ -168,6 +169,8 @@ def _rule(zone: str, element: ElementTree.Element) -> tuple[int, FirewallRule] |
             if ports is None
             else (0, FirewallRule("allow", ANY, ports, plain=False, text=text, place=zone))
         )
+    if element.tag == "service" and element.get("name") == "ssh":
+        return 0, FirewallRule("allow", ANY, ((22, 22),), plain=False, text="service ssh", place=zone)
     if element.tag != "rule":
         return None
     tags = {child.tag for child in element}
