@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,7 +48,13 @@ from pyinfra.context import host
 
 from ollama_fleet.operations import firewall
 
-firewall.allow(name="Firewall", port=host.data.port, sources=host.data.sources, present=host.data.present)
+firewall.allow(
+    name="Firewall",
+    port=host.data.port,
+    sources=host.data.sources,
+    present=host.data.present,
+    enabled=host.data.enabled,
+)
 """
 
 _CONNECT = """\
@@ -100,25 +107,35 @@ class Firewalls:
         sources: Sequence[str] | None = None,
         port: int | Sequence[int] = PORT,
         present: bool = True,
+        enabled: bool = False,
         dry: bool = False,
+        address: str | None = None,
+        ssh_port: int = 22,
     ) -> set[str]:
-        """Run it, `sources` being the lab's lan by default; returns the names of the hosts that it changes.
+        """Run it; returns the names of the hosts that it changes.
 
-        Raises AssertionError with the output where it fails.
+        Args:
+            hosts: reached at their addresses on the lab's lan.
+            sources: networks; the lan's by default.
+            port: or ports, that they may use.
+            present: False takes all away.
+            enabled: a firewall that is off is switched on.
+            dry: only tell.
+            address: reach the host at this one.
+            ssh_port: reach it by this port.
+
+        Raises:
+            AssertionError: it failed; with the output.
         """
-        wanted = self.lab.lan_cidrs if sources is None else list(sources)
-        data = {"port": port if isinstance(port, int) else list(port), "sources": wanted, "present": present}
-        inventory = [(host.name, {**data, **self._connection(host)}) for host in hosts]
-        (self.directory / "inventory.py").write_text(f"hosts = {inventory!r}\n")
-        (self.directory / "deploy.py").write_text(_DEPLOY)
-        command = [str(Path(sys.executable).parent / "pyinfra"), "--json", "--dry" if dry else "-y"]
+        asked = {"port": port, "sources": sources, "present": present, "enabled": enabled}
+        command, directory = self._command(hosts, asked, dry=dry, address=address, ssh_port=ssh_port)
         done = subprocess.run(
-            [*command, "inventory.py", "deploy.py"],
-            cwd=self.directory,
+            command,
+            cwd=directory,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=180,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -127,13 +144,54 @@ class Firewalls:
         outcome = "hosts_with_change" if dry else "success"
         return {name for operation in operations for name in operation[outcome]}
 
-    def _connection(self, host: Host) -> dict[str, object]:
+    def refused(self, *hosts: Host, **asked: Any) -> str:
+        """Run it where it must fail; returns all that it said. Arguments as for `apply`."""
+        try:
+            self.apply(*hosts, **asked)
+        except AssertionError as error:
+            return str(error)
+        raise AssertionError("it did not fail")
+
+    @contextmanager
+    def running(self, *hosts: Host, enabled: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+        """Run it in the background, to be killed."""
+        asked = {"port": PORT, "sources": None, "present": True, "enabled": enabled}
+        command, directory = self._command(hosts, asked)
+        quiet = subprocess.DEVNULL
+        with subprocess.Popen(command, cwd=directory, stdin=quiet, stdout=quiet, stderr=quiet) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def _command(
+        self,
+        hosts: Sequence[Host],
+        asked: Mapping[str, object],
+        *,
+        dry: bool = False,
+        address: str | None = None,
+        ssh_port: int = 22,
+    ) -> tuple[list[str], Path]:
+        """The command, and the directory to run it in."""
+        directory = Path(tempfile.mkdtemp(dir=self.directory))
+        data = {**asked, "sources": self.lab.lan_cidrs if asked["sources"] is None else asked["sources"]}
+        inventory = [(host.name, {**data, **self._connection(host, address, ssh_port)}) for host in hosts]
+        (directory / "inventory.py").write_text(f"hosts = {inventory!r}\n")
+        (directory / "deploy.py").write_text(_DEPLOY)
+        pyinfra = str(Path(sys.executable).parent / "pyinfra")
+        return [pyinfra, "--json", "--dry" if dry else "-y", "inventory.py", "deploy.py"], directory
+
+    def _connection(self, host: Host, address: str | None, ssh_port: int) -> dict[str, object]:
         sudo = host.name in self.sudoers
         return {
-            "ssh_hostname": host.address,
+            "ssh_hostname": address or host.address,
+            "ssh_port": ssh_port,
             "ssh_user": "admin" if sudo else "root",
             "ssh_key": str(self.lab.key),
             "ssh_known_hosts_file": str(self.lab.known_hosts),
+            # Known hosts name the usual port only.
+            "ssh_strict_host_key_checking": "yes" if ssh_port == 22 else "off",
             "_sudo": sudo,
         }
 

@@ -73,7 +73,7 @@ def test_a_firewall_that_is_demanded_must_be_the_one_that_is_on(
         "ufw": "firewall.backend: nftables is demanded, but the firewall there is ufw; "
         "switch firewalls on the host, or write backend: auto",
         "none": "firewall.backend: ufw is demanded, but no firewall is active there; "
-        "switch ufw on, or write backend: auto",
+        "write enabled: true to have it switched on, or write backend: auto",
     }.items():
         place, _, said = found[kind]["error"].partition(": ")
         assert said == expected

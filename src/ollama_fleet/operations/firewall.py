@@ -26,9 +26,9 @@ def allow(
     port: int | Sequence[int],
     sources: Sequence[str],
     present: bool = True,
+    models_dir: str | None = None,
     enabled: bool = False,
     backend: str = "auto",
-    models_dir: str | None = None,
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Let these networks reach a TCP port, or several, and nobody else; other people's rules are not touched.
 
@@ -39,10 +39,10 @@ def allow(
         port: TCP port, 1 to 65535, or all that are to be open; what stands there for others goes.
         sources: networks such as `192.168.1.0/24` or `fd00::/64`; `0.0.0.0/0` is everybody.
         present: False takes away what this operation has put there, also for other ports.
+        models_dir: where models lie, if not in Ollama's default place (only read, to share one probe).
         enabled: where none is on, one is switched on; unless a new SSH connection comes in afterwards, the host itself
             switches it off again.
         backend: the one to be switched on: `ufw`, `firewalld` or `nftables`; `auto` is the first that is installed.
-        models_dir: where models lie, if not in Ollama's default place (only read, to share one probe).
 
     Raises:
         ValueError: a source is not a network, or the port is none.

@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_fleet.planner.firewall_state import (
+    Contact,
     FirewalldState,
     FirewallState,
     IptablesState,
     LegacyTable,
+    Listener,
     LoadedRule,
     NftablesState,
     UfwState,
@@ -325,3 +327,39 @@ def test_nftables_stands_beside_the_legacy_tables_only_where_it_refuses() -> Non
     there = beside("drop")
     assert there is not None
     assert there.chains([1]) == ("ip filter INPUT",)
+
+
+def test_what_a_firewall_must_not_cut_is_read() -> None:
+    """ss names addresses with an interface, in brackets, or as a star; loopback does not count."""
+    told = """\
+LISTEN 0 128          0.0.0.0:22        0.0.0.0:*    users:(("sshd",pid=1,fd=3))
+LISTEN 0 128             [::]:22           [::]:*    users:(("sshd",pid=1,fd=4))
+LISTEN 0 128                *:80              *:*    users:(("nginx",pid=2,fd=4),("nginx",pid=3,fd=4))
+LISTEN 0 128   10.0.0.1%eth0:53        0.0.0.0:*
+LISTEN 0 128        127.0.0.1:631       0.0.0.0:*    users:(("cupsd",pid=4,fd=3))
+LISTEN 0 128            [::1]:631          [::]:*    users:(("cupsd",pid=4,fd=4))
+nonsense
+"""
+    state = firewall.parse(lines(ssh="::ffff:10.0.0.5 50000 ::ffff:10.0.0.1 2222\n", listeners=told), {})
+    assert state.contact == Contact("10.0.0.5", 2222)
+    assert state.listeners == (Listener(22, "sshd"), Listener(53, ""), Listener(80, "nginx"))
+    assert state.ssh_ports == (22, 2222)
+
+
+@pytest.mark.parametrize("told", ["", "\n", "a b c d", "10.0.0.5 1 10.0.0.1"])
+def test_a_machine_that_is_not_reached_by_ssh_has_no_contact(told: str) -> None:
+    assert firewall.parse(lines(ssh=told), {}).contact is None
+
+
+def test_firewalls_that_are_installed_and_off_are_kept_with_their_rules() -> None:
+    files = {
+        **ON,
+        "/etc/ufw/ufw.conf": "ENABLED=no\n",
+        "/etc/ufw/user.rules": "### tuple ### deny tcp 22 0.0.0.0/0 any 10.0.0.5 in\n",
+    }
+    installed = {"installed-ufw": "", "installed-firewall-offline-cmd": "", "installed-nft": ""}
+    state = firewall.parse(lines(files, **installed), {})
+    assert state.backend == "none"
+    assert [one.backend for one in state.off] == ["ufw", "firewalld", "nftables"]
+    assert [rule.source for rule in state.off[0].rules] == ["10.0.0.5/32"]
+    assert firewall.parse(lines(files, **installed), RUNNING).off == ()
