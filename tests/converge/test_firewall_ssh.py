@@ -166,7 +166,7 @@ def test_firewalld_is_switched_on_only_with_ssh_let_in(lab: Lab, b: Host, firewa
     assert "would cut this connection: its zone drop refuses" in said
     b.run(
         f"firewall-offline-cmd --zone=drop --remove-source={lab.lan_cidrs[0]};"
-        "firewall-offline-cmd --zone=public --remove-service=ssh"
+        "firewall-offline-cmd --zone=public --remove-service-from-zone=ssh"
     )
     assert comes_in(lab, b)
     assert firewalls.apply(b, enabled=True)
@@ -207,8 +207,8 @@ def test_contact_that_is_lost_comes_back_by_itself(lab: Lab, a: Host, b: Host, f
     """12: rules that nobody could foresee cut the controller off; 13: it is killed before it has confirmed."""
     ufw_off(a)
     before = a.read("/etc/ufw/before.rules")
-    cut = f"-I ufw-before-input 1 -s {lab.lan_cidrs[0]} -j DROP\nCOMMIT"
-    a.write("/etc/ufw/before.rules", before.replace("COMMIT", cut, 1))
+    cut = f"\n-I ufw-before-input 1 -s {lab.lan_cidrs[0]} -j DROP\nCOMMIT\n"
+    a.write("/etc/ufw/before.rules", before.replace("\nCOMMIT\n", cut, 1))
     b.run("systemctl disable --now firewalld")
     slow = "[Service]\nExecStartPost=/bin/sleep 5\n"
     b.run("mkdir -p /etc/systemd/system/firewalld.service.d")

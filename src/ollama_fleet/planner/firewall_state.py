@@ -95,7 +95,7 @@ class FirewallState:
     contact: Contact | None = None
     listeners: tuple[Listener, ...] = ()
     off: tuple[FirewallState, ...] = ()
-    """Where none is active: those that could be switched on, best first, each as it would be then."""
+    """Where nothing shuts anybody out but rules of ours: what could be switched on, best first, as it would be then."""
 
     @property
     def ssh_ports(self) -> tuple[int, ...]:

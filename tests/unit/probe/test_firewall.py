@@ -363,3 +363,23 @@ def test_firewalls_that_are_installed_and_off_are_kept_with_their_rules() -> Non
     assert [one.backend for one in state.off] == ["ufw", "firewalld", "nftables"]
     assert [rule.source for rule in state.off[0].rules] == ["10.0.0.5/32"]
     assert firewall.parse(lines(files, **installed), RUNNING).off == ()
+
+
+@pytest.mark.parametrize(
+    ("policy", "service", "off"),
+    [("accept", "inactive", True), ("accept", "active", False), ("drop", "inactive", False)],
+)
+def test_chains_that_let_all_in_do_not_keep_a_firewall_from_being_switched_on(
+    policy: str, service: str, off: bool
+) -> None:
+    """ufw leaves them behind, and Docker makes them; without being asked ours go beside them, as ever."""
+    chain = {
+        "family": "ip", "table": "filter", "name": "INPUT", "type": "filter", "hook": "input",
+        "prio": 0, "policy": policy,
+    }  # fmt: skip
+    told = lines(ON | {"/etc/ufw/ufw.conf": "ENABLED=no\n"}, nft=json.dumps({"nftables": [{"chain": chain}]}))
+    state = firewall.parse(
+        [*told, "installed-ufw", "installed-nft"], {"nftables.service": {"ActiveState": service}}
+    )
+    assert state.active
+    assert [one.backend for one in state.off] == (["ufw", "nftables"] if off else [])

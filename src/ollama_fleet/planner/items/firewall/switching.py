@@ -40,7 +40,7 @@ def to_switch_on(firewall: FirewallState, backend: str, *, by_ssh: bool) -> Swit
     Raises:
         PlanError: there is none, or it would cut the connection that is asking.
     """
-    if firewall.active or firewall.backend == "unknown":
+    if firewall.backend == "unknown" or (firewall.active and not firewall.off):
         return None
     named = {one.backend: one for one in firewall.off}
     chosen = next(iter(firewall.off), None) if backend == "auto" else named.get(backend)  # type: ignore[call-overload]

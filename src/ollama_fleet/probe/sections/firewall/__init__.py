@@ -53,17 +53,24 @@ def parse(lines: list[str], units: Mapping[str, Mapping[str, str]]) -> FirewallS
         found,
         contact=contact.contact(texts.get("ssh", "")),
         listeners=contact.listeners(texts.get("listeners", "")),
-        off=() if found.active else tuple(_off(files, texts)),
+        off=tuple(_off(files, texts, found)) if _shuts_nobody_out(found, units) else (),
     )
 
 
-def _off(files: Mapping[str, str], texts: Mapping[str, str]) -> Iterator[FirewallState]:
+def _shuts_nobody_out(found: FirewallState, units: Mapping[str, Mapping[str, str]]) -> bool:
+    """None is active, or there is nothing but chains that let all in, as ufw and Docker leave them, and our own."""
+    if isinstance(found, NftablesState):
+        return not found.refusing and units.get("nftables.service", {}).get("ActiveState") != "active"
+    return not found.active
+
+
+def _off(files: Mapping[str, str], texts: Mapping[str, str], found: FirewallState) -> Iterator[FirewallState]:
     if "installed-ufw" in texts:
         yield replace(ufw.parse(files, None, None), loaded=None)
     if "installed-firewall-offline-cmd" in texts:
         yield replace(firewalld.parse(files, None), active=False)
     if "installed-nft" in texts:
-        yield NftablesState("nftables")
+        yield found if isinstance(found, NftablesState) else NftablesState("nftables")
 
 
 def _told(lines: list[str]) -> tuple[dict[str, str], dict[str, str]]:
