@@ -217,7 +217,8 @@ class FrontDoor:
             self.stop_recording()
 
     def stop_recording(self) -> None:
-        self.host.run("systemctl stop recorder; systemctl start ollama")
+        # Tests do this more often than systemd lets a service start.
+        self.host.run("systemctl stop recorder; systemctl reset-failed ollama; systemctl start ollama")
         self._until("/usr/local/bin/ollama list")
 
     def _until(self, command: str) -> None:
