@@ -220,7 +220,8 @@ def test_contact_that_is_lost_comes_back_by_itself(lab: Lab, a: Host, b: Host, f
             time.sleep(0.2)
         killed.send_signal(signal.SIGKILL)
     said = firewalls.refused(a, enabled=True)
-    assert "contact was lost when ufw was switched on" in said
+    # Which of the two depends on when the last attempt to come in ended.
+    assert "contact was lost when ufw was switched on" in said or "no contact was proved in time" in said
     for host in (a, b):
         assert comes_back(lab, host)
     assert not is_on(a)
