@@ -52,8 +52,7 @@ NGINX: dict[str, Break] = {
         (r"\(\?:client\|admin\)", "(?:client|admin|)"),
     ],
     "what is not on the list passes": [
-        (r'if \(\$fleet_verdict = ""\)', 'if ($fleet_verdict = "never")'),
-        (r"(?s)(map \$fleet_verdict \$fleet_host .*?default) [^;]*", r"\1 127.0.0.1:11434"),
+        (r"(?s)(map [^\n]* \$fleet_verdict .*?default) [^;]*", r"\1 fleet0"),
     ],
     "a pattern that fits a part of a path": [(r"v1/models/\[A-Za-z0-9\]\[[^]]*\]\*", "v1/models/.*")],
     "all methods": [(r"\(\?:DELETE\)|\(\?:POST\)|\(\?:GET\|HEAD\)", "[A-Z]+")],
