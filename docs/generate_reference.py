@@ -33,6 +33,7 @@ SECTIONS = (
     "Release",
     "Firewall",
     "Access",
+    "Acme",
     "Ssh",
     "Instance",
     "Rollout",
@@ -40,7 +41,7 @@ SECTIONS = (
 )
 """Definitions of the schema with a chapter of their own, in the order of the page."""
 
-TITLES = {"ModelSettings": "Model settings", "Ssh": "SSH", "Defaults": SETTINGS}
+TITLES = {"ModelSettings": "Model settings", "Acme": "ACME", "Ssh": "SSH", "Defaults": SETTINGS}
 MAPS = {"env": "Environment variables", "parameters": "Parameters"}
 """Keys whose own keys have a chapter."""
 PLACES = {
@@ -50,6 +51,7 @@ PLACES = {
     "Release": "`release`, at the top or among the host settings",
     "Firewall": "`firewall`, among the host settings",
     "Access": "`access`, among the host settings",
+    "Acme": "`access.acme`, among the host settings",
     "Ssh": "`ssh`, among the host settings",
     "Instance": "an item of `instances`, among the host settings",
     "Rollout": "`rollout`, at the top",

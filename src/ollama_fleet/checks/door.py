@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
 
 from pydantic import SecretStr
@@ -30,6 +31,11 @@ def try_door(door: WantedAccess, address: str) -> str | None:
             continue  # only administrators have tokens, and theirs are not tried
         try:
             status = _ask(door, address, method, door.prefix + path, token)
+        except ssl.SSLCertVerificationError as error:
+            return (
+                f"the certificate of the front door is not one for {door.certified[0]} by its authority "
+                f"({error.verify_message})"
+            )
         except (OSError, http.client.HTTPException) as error:
             return f"{in_url(address)}:{door.port} does not answer from here ({str(error) or type(error).__name__})"
         if status not in expected:
@@ -42,10 +48,7 @@ def _ask(door: WantedAccess, address: str, method: str, path: str, token: Secret
     headers = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
     connection: http.client.HTTPConnection
     if door.scheme == "https":
-        # Whether clients trust the certificate is theirs to say; here it matters who is let in.
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        connection = http.client.HTTPSConnection(address, door.port, timeout=TIMEOUT, context=context)
+        connection = _secured(door, address)
     else:
         connection = http.client.HTTPConnection(address, door.port, timeout=TIMEOUT)
     try:
@@ -53,3 +56,21 @@ def _ask(door: WantedAccess, address: str, method: str, path: str, token: Secret
         return connection.getresponse().status
     finally:
         connection.close()
+
+
+def _secured(door: WantedAccess, address: str) -> http.client.HTTPSConnection:
+    """A connection to this address; by the name that clients use, where an authority vouches for it."""
+    context = ssl.create_default_context(cadata=door.roots)
+    if not door.certified:
+        # Whether clients trust the certificate is theirs to say; here it matters who is let in.
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return http.client.HTTPSConnection(address, door.port, timeout=TIMEOUT, context=context)
+    name = door.certified[0]
+    connection = http.client.HTTPSConnection(name, door.port, timeout=TIMEOUT, context=context)
+    plain = socket.create_connection((address, door.port), TIMEOUT)
+    try:
+        connection.sock = context.wrap_socket(plain, server_hostname=name)
+    except BaseException:
+        plain.close()
+        raise
+    return connection

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -62,13 +63,15 @@ def access_secrets_of(spec: HostSpec, folder: Path) -> AccessSecrets | None:
     key = None
     if access.key is not None:
         key = SecretStr(_looked_up(spec, "access.key", access.key, folder, LARGEST_PEM, _checked_key))
+    roots = access.acme.ca if access.acme else None
     return AccessSecrets(
         tokens={name: token("tokens", name, found) for name, found in access.tokens.items()},
         admin_tokens={
             name: token("admin_tokens", name, found) for name, found in access.admin_tokens.items()
         },
-        certificate=_certificate(spec, access.certificate, folder),
+        certificate=_public(spec, "access.certificate", access.certificate, folder, _checked_certificate),
         key=key,
+        acme_ca=_public(spec, "access.acme.ca", roots, folder, _checked_roots),
     )
 
 
@@ -87,11 +90,13 @@ def _looked_up(
         raise PlanError(f"{spec.origin.get(key)}: {key}: {reference}: {reason}") from None
 
 
-def _certificate(spec: HostSpec, path: str | None, folder: Path) -> str | None:
+def _public(
+    spec: HostSpec, key: str, path: str | None, folder: Path, check: Callable[[str], str]
+) -> str | None:
+    """A file that is no secret, but found in the same way."""
     if path is None:
         return None
-    reference = SecretReference("file", path)
-    return _looked_up(spec, "access.certificate", reference, folder, LARGEST_PEM, _checked_certificate)
+    return _looked_up(spec, key, SecretReference("file", path), folder, LARGEST_PEM, check)
 
 
 def _checked_token(value: str) -> str:
@@ -107,6 +112,16 @@ def _checked_token(value: str) -> str:
 def _checked_certificate(value: str) -> str:
     if "-----BEGIN CERTIFICATE-----" not in value:
         raise ValueError("it is no certificate in PEM")
+    return value + "\n"
+
+
+def _checked_roots(value: str) -> str:
+    if "PRIVATE KEY-----" in value:
+        raise ValueError("it holds a private key, and everybody on the host may read it; leave that out")
+    try:
+        ssl.create_default_context(cadata=value)
+    except (ssl.SSLError, ValueError):
+        raise ValueError("it holds no certificate in PEM") from None
     return value + "\n"
 
 

@@ -10,6 +10,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from ollama_fleet.operations.context import StepFailed, look, mark_changed, step
+from ollama_fleet.operations.door_certificate import certificates
 from ollama_fleet.operations.packages import install_command
 from ollama_fleet.operations.shell import script, write_file, write_secret_file
 from ollama_fleet.planner.items.access import NoAccess, WantedAccess, listens_on
@@ -29,6 +30,8 @@ def door(
     wanted: WantedAccess, models_dir: str | None = None
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Install the proxy where it is missing, write its files, and let it read them; running streams go on.
+
+    Certificates that it asks of an authority are waited for.
 
     Args:
         wanted: the door.
@@ -57,6 +60,9 @@ def door(
         *(f"rm -f {quote(path)}" for path in wanted.unwanted if path in state.files),
         *_taken_up(wanted, state),
     )
+    if wanted.certified:
+        yield certificates(wanted)
+    yield script(f"rm -f {quote(DUE)}")
 
 
 @operation()
@@ -146,5 +152,4 @@ def _taken_up(wanted: WantedAccess, state: HostState) -> Sequence[str]:
         f"systemctl enable --quiet {UNIT_NAME}",
         f"systemctl reset-failed {UNIT_NAME} 2>/dev/null || true",
         f"systemctl {how} {UNIT_NAME}",
-        f"rm -f {quote(DUE)}",
     ]

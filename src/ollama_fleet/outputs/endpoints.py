@@ -57,6 +57,8 @@ class Endpoint:
     """Whose token opens the front door, where there is one: the first client of fleet.yaml."""
     token: SecretReference | None = None
     """Where that token is found."""
+    roots: str = ""
+    """The file with the root that the server's certificate leads to; empty where nobody said, or systems know it."""
 
     @property
     def name(self) -> str:
@@ -170,6 +172,7 @@ def _behind_door(
         instance=instance,
         client=client,
         token=token,
+        roots=(access.acme.ca if access.acme else None) or "",
     )
 
 

@@ -44,7 +44,7 @@ def _sites(spec: HostSpec, access: AccessSpec) -> list[str]:
     port = access.listen.port
     named = (
         [f"https://{in_url(name)}:{port}" for name in door_names(spec, access)]
-        if access.tls == "internal"
+        if access.tls in ("internal", "acme")
         else []
     )
     return [*named, f"{access.scheme}://:{port}"]

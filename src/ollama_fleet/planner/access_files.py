@@ -63,6 +63,8 @@ def wanted_access(
         "proxy": access.proxy,
         "port": access.listen.port,
         "tls": access.tls,
+        "acme": access.acme,
+        "acme_root": places.ACME_ROOT if secrets.acme_ca is not None else None,
         "max_body": access.max_body,
         "privileged": access.listen.port < PRIVILEGED,
         "config": proxy.config,
@@ -96,6 +98,8 @@ def wanted_access(
     if secrets.certificate is not None and secrets.key is not None:
         files.append(WantedFile(places.CERTIFICATE, secrets.certificate.encode(), "root", "root"))
         files.append(secret(places.KEY, secrets.key.get_secret_value()))
+    if secrets.acme_ca is not None:
+        files.append(WantedFile(places.ACME_ROOT, secrets.acme_ca.encode(), "root", "root"))
     return WantedAccess(
         tuple(files),
         scheme=access.scheme,
@@ -104,4 +108,6 @@ def wanted_access(
         token=next(iter(secrets.tokens.values()), None),
         prefix=upstreams[0].prefix if upstreams else "",
         package=access.proxy,
+        certified=access.names if access.tls == "acme" else (),
+        roots=secrets.acme_ca,
     )

@@ -20,6 +20,8 @@ class AccessSecrets:
     admin_tokens: Mapping[str, SecretStr] = field(default_factory=dict)
     certificate: str | None = None
     key: SecretStr | None = None
+    acme_ca: str | None = None
+    """Roots of the authority that certificates are asked of, in PEM; None where those of each system do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,12 @@ class Upstream:
 
 
 def door_names(spec: HostSpec, access: AccessSpec) -> tuple[str, ...]:
-    """Names and addresses by which clients may come, the one that they are told first."""
+    """Names and addresses by which clients may come, the one that they are told first.
+
+    With certificates by ACME these are the names that are asked for, and no others.
+    """
+    if access.tls == "acme":
+        return access.names
     names = [*access.names]
     if spec.address != LOCAL:
         names.append(spec.address)

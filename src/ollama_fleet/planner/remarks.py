@@ -15,6 +15,7 @@ from ollama_fleet.planner.placement import Placement
 from ollama_fleet.planner.prune import left_words
 from ollama_fleet.planner.sizes import size_words
 from ollama_fleet.planner.state import HostState
+from ollama_fleet.spec.access_acme import PORT as ACME_PORT
 from ollama_fleet.spec.hosts import HostSpec
 
 LOGGED = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})
@@ -48,10 +49,24 @@ def _firewall(spec: HostSpec, state: HostState, wanted: WantedFirewall | None) -
         yield f"without root no firewall is touched: whoever reaches port {port} can use and change the models"
     if spec.access is not None and spec.access.tls == "none":
         yield "the front door does not encrypt: whoever is on the way can read tokens and prompts (access.tls)"
+    yield from _authority(spec)
     if spec.access is not None and not state.firewall.active and not (wanted and wanted.switched):
         return  # the front door itself asks everybody for a token
     if wanted is not None:
         yield from notes(wanted, state.firewall)
+
+
+def _authority(spec: HostSpec) -> Iterator[str]:
+    """Whether who gives the door's certificate gets through to it."""
+    acme = spec.access.acme if spec.access is not None else None
+    if acme is None or not acme.public or not spec.allow_from:
+        return
+    if not any(network.prefixlen == 0 for network in spec.allow_from):
+        yield (
+            f"Let's Encrypt has to reach port {ACME_PORT} from the internet, and firewall.allow_from lets in "
+            f"{', '.join(map(str, spec.allow_from))} alone: no certificate comes; leave allow_from out, or name "
+            "an authority of your own (access.acme.server)"
+        )
 
 
 def _service(spec: HostSpec, state: HostState, layout: Layout, ports: Sequence[int]) -> Iterator[str]:

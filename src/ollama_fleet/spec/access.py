@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
+from ollama_fleet.spec.access_acme import PUBLIC, AcmeSpec, Refuse, check_acme
 from ollama_fleet.spec.addresses import Listen, parse_address, parse_listen
 from ollama_fleet.spec.errors import KeyPath, Wrong, WrongParts, show
 from ollama_fleet.spec.secret import SecretReference, parse_reference
 
 Proxy = Literal["caddy", "nginx"]
-Tls = Literal["internal", "certificate", "none"]
+Tls = Literal["internal", "certificate", "acme", "none"]
 DEFAULT_DOOR = parse_listen("[::]:11443")
 DEFAULT_MAX_BODY = 64 << 20
 """Bytes; pictures in a chat come in its body."""
@@ -28,8 +29,9 @@ class AccessSpec:
     """A front door.
 
     - ``certificate`` is a file of the machine that deploys, with its chain; ``key`` leads to its private key.
-    - ``names`` are what the certificate of the proxy's own authority is for, beside the host's name and address;
-      the first is what clients are told.
+    - ``names`` are what the certificate of the proxy's own authority is for, beside the host's name and address, and
+      all that one by ACME is for; the first is what clients are told.
+    - ``acme`` is whom certificates are asked of, where ``tls`` is so.
     - ``tokens`` and ``admin_tokens`` lead from a client's name to where its token is found.
     - ``max_body`` is bytes; uploads of blobs by an administrator are not bound by it.
     """
@@ -43,6 +45,7 @@ class AccessSpec:
     admin_tokens: Mapping[str, SecretReference]
     max_body: int
     proxy: Proxy = "caddy"
+    acme: AcmeSpec | None = None
 
     @property
     def scheme(self) -> str:
@@ -54,9 +57,7 @@ def build_access(settings: Mapping[str, Any] | None, folder: str) -> AccessSpec 
     """The front door out of a host's merged settings; None where there is none."""
     if not settings:
         return None
-    certificate = settings.get("certificate")
-    if certificate is not None and not certificate.startswith(("/", "~/")):
-        certificate = f"{folder.rstrip('/')}/{certificate.removeprefix('./')}"
+    certificate = _anchored(settings.get("certificate"), folder)
     return AccessSpec(
         listen=settings.get("listen", DEFAULT_DOOR),
         tls="certificate" if certificate else settings.get("tls", "internal"),
@@ -67,7 +68,23 @@ def build_access(settings: Mapping[str, Any] | None, folder: str) -> AccessSpec 
         admin_tokens=MappingProxyType(dict(settings.get("admin_tokens", {}))),
         max_body=settings.get("max_body", DEFAULT_MAX_BODY),
         proxy=settings.get("proxy", "caddy"),
+        acme=_acme(settings.get("acme", {}), folder) if settings.get("tls") == "acme" else None,
     )
+
+
+def _acme(settings: Mapping[str, Any], folder: str) -> AcmeSpec:
+    return AcmeSpec(
+        server=settings.get("server", PUBLIC),
+        email=settings.get("email"),
+        ca=_anchored(settings.get("ca"), folder),
+    )
+
+
+def _anchored(path: str | None, folder: str) -> str | None:
+    """A file of the machine that deploys: beside fleet.yaml, where nothing else is said."""
+    if path is None or path.startswith(("/", "~/")):
+        return path
+    return f"{folder.rstrip('/')}/{path.removeprefix('./')}"
 
 
 def parse_secret(value: object) -> SecretReference:
@@ -109,10 +126,6 @@ def parse_names(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-Refuse = Callable[[KeyPath, str, str], None]
-"""Tells a mistake: the key, what is wrong, what to do."""
-
-
 def check_access(settings: Mapping[str, Any], listen: Listen, wrong: Refuse) -> None:
     """What of a front door does not go together with itself or with the host."""
     door: Mapping[str, Any] = settings.get("access") or {}
@@ -148,3 +161,5 @@ def check_access(settings: Mapping[str, Any], listen: Listen, wrong: Refuse) -> 
             "nginx makes no certificates",
             "write access.certificate and access.key, or leave proxy out: caddy makes its own",
         )
+    else:
+        check_acme(door, at, wrong)

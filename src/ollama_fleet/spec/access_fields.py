@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from ollama_fleet.spec import access
+from ollama_fleet.spec import access, access_acme
 from ollama_fleet.spec.secret import SecretReference
 
 Secret = Annotated[
@@ -33,4 +33,14 @@ CertificateNames = Annotated[
     tuple[str, ...],
     PlainValidator(access.parse_names),
     WithJsonSchema({"type": "array", "items": {"type": "string", "pattern": "^[^@ ]+$"}, "minItems": 1}),
+]
+Email = Annotated[
+    str,
+    PlainValidator(access_acme.parse_email),
+    WithJsonSchema({"type": "string", "pattern": access_acme.EMAIL_PATTERN}),
+]
+AcmeServer = Annotated[
+    str,
+    PlainValidator(access_acme.parse_server),
+    WithJsonSchema({"type": "string", "pattern": access_acme.SERVER_PATTERN}),
 ]

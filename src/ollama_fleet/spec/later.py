@@ -36,12 +36,6 @@ class Later:
 
 NOT_YET = (
     Later(tuple(f"{place}.ssh" for place in SETTINGS), "jump", hint="write ProxyJump in ~/.ssh/config"),
-    Later(
-        tuple(f"{place}.access" for place in SETTINGS),
-        "tls",
-        hint="write internal, or certificate and key",
-        enum=("acme",),
-    ),
     Later(("registries.*",), "ca"),
     Later(("registries.*",), "proxy"),
 )

@@ -70,6 +70,21 @@ class Firewall(Section):
     )
 
 
+class Acme(Section):
+    """Of whom the front door's certificates are asked, with `tls: acme`."""
+
+    server: access_fields.AcmeServer | None = Field(
+        None,
+        description="The directory of an ACME authority, such as a step-ca of your own; Let's Encrypt if left out.",
+    )
+    ca: fields.ControllerPath | None = Field(
+        None,
+        description="The root of that authority in PEM, a file of the machine that deploys; the roots of each system "
+        "if left out.",
+    )
+    email: access_fields.Email | None = Field(None, description="Where the authority writes to.")
+
+
 class Access(Section):
     """The front door: a proxy that lets in who has a token. Ollama itself listens on loopback only."""
 
@@ -93,8 +108,10 @@ class Access(Section):
     ) = Field(
         None,
         description="`internal` (if left out): certificates of an authority of the host's own, whose root clients have "
-        "to trust. `none`: no encryption, tokens and prompts can be read on the way.",
+        "to trust. `acme`: certificates of a public authority or one of your own, for `names`; the door listens on "
+        "port 443, and needs no other. `none`: no encryption, tokens and prompts can be read on the way.",
     )
+    acme: Acme | None = Field(None, description="Of whom certificates are asked, with `tls: acme`.")
     certificate: fields.ControllerPath | None = Field(
         None,
         description="A certificate of your own with its chain, in PEM, a file of the machine that deploys.",
@@ -105,7 +122,7 @@ class Access(Section):
     names: access_fields.CertificateNames | None = Field(
         None,
         description="DNS names and addresses that clients use beside the host's own; the first stands in client "
-        "settings.",
+        "settings. With `tls: acme` DNS names alone, and the only ones.",
     )
     tokens: access_fields.Tokens | None = Field(
         None,

@@ -87,6 +87,30 @@ def test_one_token_for_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         access_secrets_of(spec, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "No such file"),
+        ("nothing of the kind", "no certificate in PEM"),
+        (CERTIFICATE, "no certificate in PEM"),
+        (f"{CERTIFICATE}\n{KEY}", "it holds a private key"),
+    ],
+)
+def test_what_is_no_root(
+    text: str | None, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALICE", GOOD)
+    if text is not None:
+        (tmp_path / "root.pem").write_text(text)
+    acme = {"server": "https://ca.lan/acme/directory", "ca": "root.pem"}
+    spec = host(
+        tmp_path, tls="acme", listen="[::]:443", names=["gpu.lan"], acme=acme, tokens={"alice": "env:ALICE"}
+    )
+    with pytest.raises(PlanError, match=words) as caught:
+        access_secrets_of(spec, tmp_path)
+    assert "access.acme.ca: " in str(caught.value)
+
+
 def test_what_is_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALICE", GOOD)
     (tmp_path / "c.pem").write_text(CERTIFICATE)

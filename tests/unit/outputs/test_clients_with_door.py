@@ -56,5 +56,15 @@ def test_the_url_is_the_one_that_clients_use() -> None:
     assert behind("env:X", listen="[fd00::1]:9", names=["fd00::1"])[0].url == "https://[fd00::1]:9"
 
 
+def test_the_root_of_an_authority_of_ones_own_is_named() -> None:
+    access = {"tls": "acme", "listen": "[::]:443", "names": ["gpu.example.org"]}
+    (curl,) = settings_for(["curl"], behind("env:X", **access))
+    assert "https://gpu.example.org:443/api/chat" in curl.text
+    assert "--cacert" not in curl.text
+    acme = {"server": "https://ca.lan/acme/directory", "ca": "/etc/our root.pem"}
+    (curl,) = settings_for(["curl"], behind("env:X", **access, acme=acme))
+    assert " --cacert '/etc/our root.pem' " in curl.text
+
+
 def test_a_program_without_a_field_for_a_token_is_left_out() -> None:
     assert settings_for(["dify"], behind("env:X")) == []

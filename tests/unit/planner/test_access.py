@@ -40,9 +40,9 @@ TEMPLATES = load_templates(Path("/nonexistent"))
 UP = DoorState("loaded", "active", "enabled", user=True, programs=frozenset({"caddy", "nginx"}))
 
 
-def spec(**access: Any) -> HostSpec:
+def spec(firewall: dict[str, Any] | None = None, **access: Any) -> HostSpec:
     tokens = {"tokens": {"alice": "env:ALICE"}, "admin_tokens": {"ops": "env:OPS"}}
-    host = {"address": "10.0.0.1", "access": tokens | access}
+    host = {"address": "10.0.0.1", "access": tokens | access, "firewall": firewall}
     document = {"version": 1, "release": {"version": "0.32.15"}, "hosts": {"gpu-01": host}}
     return Fleet.parse(json.dumps(document)).host("gpu-01")
 
@@ -152,7 +152,8 @@ def test_where_nginx_listens(access: dict[str, Any], words: list[str]) -> None:
 def test_another_proxy_takes_the_files_of_the_one_before() -> None:
     there = host_with(door(tls="none"))
     wanted = door(proxy="nginx", tls="none")
-    assert wanted.unwanted == (CADDYFILE, places.CERTIFICATE, places.PROXIES["caddy"].tokens, places.KEY)
+    own = (CADDYFILE, places.CERTIFICATE, places.ACME_ROOT, places.PROXIES["caddy"].tokens, places.KEY)
+    assert wanted.unwanted == own
     assert wanted.restarts(there)
     (package,) = wanted.differences(
         replace(host_with(wanted), door=replace(UP, programs=frozenset({"caddy"})))

@@ -43,4 +43,6 @@ def _curl(endpoint: Endpoint, model: ServedModel) -> str:
     else:
         path = "/api/chat"
         body |= {"messages": [{"role": "user", "content": "Hello"}], "stream": False}
-    return f"curl -fsS{shell_header(endpoint)} {shlex.quote(endpoint.url + path)} -d {shlex.quote(json.dumps(body))}"
+    trust = f" --cacert {shlex.quote(endpoint.roots)}" if endpoint.roots else ""
+    asked = f"{shlex.quote(endpoint.url + path)} -d {shlex.quote(json.dumps(body))}"
+    return f"curl -fsS{trust}{shell_header(endpoint)} {asked}"

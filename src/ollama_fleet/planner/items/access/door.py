@@ -26,6 +26,10 @@ class WantedAccess:
     """What stands before the paths of the first server behind it."""
     package: str = "caddy"
     """The distribution's, that brings the proxy."""
+    certified: tuple[str, ...] = ()
+    """Names for which an ACME authority gives certificates; which it shows at a time is no difference."""
+    roots: str | None = None
+    """What these certificates lead to, in PEM; None for the roots of each system."""
     kind: str = "access"
     name: str = "front door"
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 FOLDER = "/etc/ollama-fleet/access"
 CERTIFICATE = f"{FOLDER}/certificate.pem"
 KEY = f"{FOLDER}/key.pem"
+ACME_ROOT = f"{FOLDER}/acme-ca.pem"
+"""The root of an ACME authority that the system does not know."""
 USER = "ollama-access"
 """Its own user, not the one of the package: another site that the host serves must not read the tokens."""
 UNIT_NAME = "ollama-fleet-access.service"
@@ -19,7 +21,7 @@ RUNTIME = "/run/ollama-fleet-access"
 ADMIN = f"unix/{RUNTIME}/admin.sock"
 """Caddy's own interface, by which it takes a new configuration; in a folder that only the proxy may enter."""
 DUE = "/var/lib/ollama-fleet/access-due"
-"""There from the moment that a file of the door is replaced until the proxy has read it."""
+"""There from the moment that a file of the door is replaced until the proxy has read it, and has its certificates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ PROXIES = {
 }
 CONFIGS = tuple(proxy.config for proxy in PROXIES.values())
 
-PUBLIC = (*CONFIGS, CERTIFICATE, UNIT)
+PUBLIC = (*CONFIGS, CERTIFICATE, ACME_ROOT, UNIT)
 """Files whose content is compared."""
 SECRET = (*(proxy.tokens for proxy in PROXIES.values()), KEY)
 """Files of which only a hash leaves the host."""
