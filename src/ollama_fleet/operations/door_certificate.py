@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterable
 from shlex import quote
@@ -27,6 +28,8 @@ TIMEOUT = 10.0
 LONGEST = 300
 """Characters of what the proxy says."""
 _LOGGERS = ("tls.obtain", "tls.renew")
+_NAMED = re.compile(r"^(\[[^]]*\] (\w+: )?)+")
+"""What it says before each reason: `[gpu.lan] Obtain: [gpu.lan] `."""
 _GIVES_UP = "will retry"
 """What Caddy says before it waits for a minute or more."""
 
@@ -35,7 +38,7 @@ def certificates(wanted: WantedAccess) -> FunctionCommand:
     """A command that ends when the door shows a valid certificate for each of its names."""
     return step(
         lambda at: wait_for_certificates(at, wanted),
-        "front door",
+        "acme",
         doing=f"waiting for the certificate of {', '.join(wanted.certified)}",
     )
 
@@ -76,7 +79,7 @@ def last_words(lines: Iterable[str]) -> tuple[str, bool]:
             continue
         if not isinstance(told, dict) or told.get("logger") not in _LOGGERS or "error" not in told:
             continue
-        error = " ".join(str(told["error"]).split())
+        error = _NAMED.sub("", " ".join(str(told["error"]).split()))
         if "context canceled" in error:
             continue  # an attempt by the configuration of before, ended by the new one
         reason = "".join(letter for letter in error if letter.isprintable())[:LONGEST]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ollama_fleet.spec.errors import KeyPath, SpecError, show
+from ollama_fleet.spec.errors import KeyPath, SpecError
 from ollama_fleet.spec.yaml_source import Data, Document
 
 SETTINGS = ("defaults", "groups.*", "hosts.*")
@@ -17,21 +17,11 @@ SETTINGS = ("defaults", "groups.*", "hosts.*")
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """A key that is refused, wholly or for some values; ``enum`` names those in the JSON Schema."""
+    """A key that is refused."""
 
     below: tuple[str, ...]
     key: str
     hint: str | None = None
-    enum: tuple[str | bool, ...] | None = None
-    lists: bool = False
-
-    def refuses(self, value: Data) -> bool:
-        """Whether this value of the key is still to come."""
-        if self.lists and isinstance(value, list):
-            return True
-        if self.enum is None:
-            return not self.lists
-        return any(value is word if isinstance(word, bool) else value == word for word in self.enum)
 
 
 NOT_YET = (
@@ -46,17 +36,9 @@ def refusals(document: Document) -> Iterator[tuple[KeyPath, SpecError]]:
     for later in NOT_YET:
         for place in later.below:
             for path, section in _sections(document.data, place.split(".") if place else []):
-                if later.key in section and later.refuses(section[later.key]):
+                if later.key in section:
                     found = (*path, later.key)
-                    yield found, _refusal(document, found, later, section[later.key])
-
-
-def _refusal(document: Document, path: KeyPath, later: Later, value: Data) -> SpecError:
-    if later.enum is None and not later.lists:
-        return document.error(path, "not supported yet", later.hint, key=True)
-    if isinstance(value, list):
-        return document.error(path, "a list is not supported yet", later.hint)
-    return document.error(path, f"{show(value)} is not supported yet", later.hint)
+                    yield found, document.error(found, "not supported yet", later.hint, key=True)
 
 
 def _sections(data: Data, steps: list[str], path: KeyPath = ()) -> Iterator[tuple[KeyPath, dict[str, Data]]]:

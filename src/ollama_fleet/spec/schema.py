@@ -57,20 +57,7 @@ def _values(node: Node) -> list[object]:
 
 
 def _withhold(section: Node, later: Later) -> None:
-    properties = section["properties"]
-    if later.key not in properties:
-        return
-    if later.enum is None and not later.lists:
-        del properties[later.key]
-        return
-    described = properties[later.key]
-    if later.lists:
-        described["anyOf"] = [option for option in described["anyOf"] if option.get("type") != "array"]
-    for option in described["anyOf"]:
-        if "enum" in option:
-            option["enum"] = [word for word in option["enum"] if not later.refuses(word)]
-        elif option.get("type") == "string" and later.enum is not None:
-            option["not"] = {"enum": list(later.enum)}
+    section["properties"].pop(later.key, None)
 
 
 def _tidy(node: object) -> None:

@@ -23,7 +23,10 @@ def test_no_reason_while_it_is_at_work() -> None:
 def test_the_last_reason_and_whether_it_goes_on_at_once() -> None:
     lines = [line("could not get certificate from issuer", "one"), line("could not get certificate", REFUSED)]
     assert last_words(lines) == (REFUSED, False)
-    assert last_words([*lines, line("will retry", f"Obtain: {REFUSED}")]) == (f"Obtain: {REFUSED}", True)
+    assert last_words([*lines, line("will retry", f"[gpu.lan] Obtain: [gpu.lan] {REFUSED}")]) == (
+        REFUSED,
+        True,
+    )
 
 
 def test_an_attempt_that_a_new_configuration_ended_says_nothing() -> None:
