@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from shlex import quote
 
 from pyinfra.api.command import FunctionCommand, StringCommand
@@ -30,6 +30,7 @@ LONGEST = 300
 _LOGGERS = ("tls.obtain", "tls.renew")
 _NAMED = re.compile(r"^(\[[^]]*\] (\w+: )?)+")
 """What it says before each reason: `[gpu.lan] Obtain: [gpu.lan] `."""
+_FIRST = re.compile(r"\[([^]]*)\]")
 _GIVES_UP = "will retry"
 """What Caddy says before it waits for a minute or more."""
 
@@ -57,7 +58,7 @@ def wait_for_certificates(at: Host, wanted: WantedAccess, seconds: float = PATIE
         except OSError as error:
             if not is_connected(at):
                 raise StepFailed(LOST) from error
-            reason, given_up = last_words(_log(at))
+            reason, given_up = last_words(_log(at), missing[0])
             if given_up or time.monotonic() >= begin + seconds:
                 raise StepFailed(_words(missing[0], reason or str(error), wanted)) from error
             time.sleep(BETWEEN_LOOKS)
@@ -65,8 +66,8 @@ def wait_for_certificates(at: Host, wanted: WantedAccess, seconds: float = PATIE
             del missing[0]
 
 
-def last_words(lines: Iterable[str]) -> tuple[str, bool]:
-    """Why the proxy got no certificate, by its log, and whether it has given up for a while.
+def last_words(lines: Iterable[str], name: str) -> tuple[str, bool]:
+    """Why the proxy got no certificate for a name, by its log, and whether it has given up for a while.
 
     Returns:
         The last reason, one line without what no terminal can show; empty where it tells none.
@@ -79,12 +80,20 @@ def last_words(lines: Iterable[str]) -> tuple[str, bool]:
             continue
         if not isinstance(told, dict) or told.get("logger") not in _LOGGERS or "error" not in told:
             continue
-        error = _NAMED.sub("", " ".join(str(told["error"]).split()))
+        error = " ".join(str(told["error"]).split())
+        if _about(told, error).lower() not in ("", name.lower()):
+            continue
         if "context canceled" in error:
             continue  # an attempt by the configuration of before, ended by the new one
-        reason = "".join(letter for letter in error if letter.isprintable())[:LONGEST]
+        reason = "".join(letter for letter in _NAMED.sub("", error) if letter.isprintable())[:LONGEST]
         given_up = told.get("msg") == _GIVES_UP
     return reason, given_up
+
+
+def _about(told: Mapping[str, object], error: str) -> str:
+    """The name that a line is about; empty where it does not say."""
+    there = _FIRST.match(error)
+    return str(told.get("identifier", there[1] if there else ""))
 
 
 def _check(at: Host, wanted: WantedAccess, name: str) -> None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 
-from ollama_fleet.operations.door_certificate import LONGEST, last_words
+from ollama_fleet.operations.door_certificate import LONGEST
+from ollama_fleet.operations.door_certificate import last_words as last_words_of
 
 REFUSED = (
     'performing request: Get "https://ca.lan/directory": dial tcp 10.0.0.2:443: connect: connection refused'
 )
+
+
+def last_words(lines: list[str]) -> tuple[str, bool]:
+    return last_words_of(lines, "gpu.lan")
 
 
 def line(msg: str, error: str | None = None, logger: str = "tls.obtain") -> str:
@@ -41,3 +46,10 @@ def test_it_is_one_line_that_any_terminal_can_show() -> None:
     reason, _ = last_words([line("will retry", "a\n\tb\x1b[31m " + "c" * 1000)])
     assert reason.startswith("a b[31m c")
     assert len(reason) == LONGEST
+
+
+def test_another_name_has_reasons_of_its_own() -> None:
+    lines = [line("will retry", f"[GPU.lan] Obtain: {REFUSED}"), line("will retry", "[b.lan] Obtain: no")]
+    assert last_words(lines) == (REFUSED, True)
+    other = json.loads(line("could not get certificate from issuer", "no")) | {"identifier": "b.lan"}
+    assert last_words([json.dumps(other)]) == ("", False)
