@@ -188,6 +188,7 @@ def _cim(m: Machine, i: Interpreter, p: dict[str, Any], rest: list[Any], piped: 
                 kind,
                 {
                     "ProcessId": process.pid,
+                    "ParentProcessId": process.parent,
                     "Name": process.name,
                     "ExecutablePath": process.image,
                     "CommandLine": f'"{process.image}" {process.arguments}',
@@ -229,11 +230,12 @@ def _start_process(m: Machine, i: Interpreter, p: dict[str, Any], rest: list[Any
         raise ThrownError("This command cannot be run: The system cannot find the file specified.")
     image = text(p["filepath"])
     log = m.file(err) if err else None
-    process = m.processes.start(image, " ".join(map(text, each(p.get("argumentlist")))), i.environment, log)
+    shell = i.variables.get("__shell")
+    arguments = " ".join(map(text, each(p.get("argumentlist"))))
+    process = m.processes.start(image, arguments, i.environment, log, shell.pid if shell else 0)
 
     def wait() -> None:
-        ended = i.variables.get("__ended")
-        while process.alive and not (ended is not None and ended.is_set()):
+        while process.alive and not (shell is not None and shell.ended.is_set()):
             time.sleep(0.05)
 
     shown = PsObject(
@@ -359,7 +361,16 @@ def _task(m: Machine, p: dict[str, Any]) -> Any:
 
 @cmdlet("Get-ScheduledTask", "TaskPath", "TaskName")
 def _get_task(m: Machine, i: Interpreter, p: dict[str, Any], rest: list[Any], piped: Any) -> list[Any]:
-    return [_task(m, p).shown()]
+    name = text(p.get("taskname"))
+    if not name.endswith("*"):
+        return [_task(m, p).shown()]
+    start = f"{text(p.get('taskpath', chr(92)))}{name[:-1]}".lower()
+    return [task.shown() for key, task in sorted(m.scheduler.tasks.items()) if key.startswith(start)]
+
+
+@cmdlet("Export-ScheduledTask", "TaskPath", "TaskName")
+def _export_task(m: Machine, i: Interpreter, p: dict[str, Any], rest: list[Any], piped: Any) -> list[Any]:
+    return [_task(m, p).xml]
 
 
 @cmdlet("Register-ScheduledTask", "TaskPath", "TaskName", "Xml", "Force")

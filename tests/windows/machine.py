@@ -11,7 +11,7 @@ from typing import Any
 from windows import cmdlets, dotnet, programs
 from windows.firewall import Firewall
 from windows.powershell import Input, Interpreter
-from windows.tasks import Processes, Scheduler
+from windows.tasks import Process, Processes, Scheduler
 from windows.values import NotModelledError, PsObject, ThrownError, text
 from windows.wine import Wine
 
@@ -29,7 +29,7 @@ class Machine:
         """What `nvidia-smi` answers from, see programs.py; no such file, no such program."""
         self.firewall = Firewall()
         self.processes = Processes(wine)
-        self.scheduler = Scheduler(wine, self._run_task)
+        self.scheduler = Scheduler(wine, self.processes, self._run_task)
         self.variables: dict[str, str] | None = None
         self.guard = threading.RLock()
         self.missing: list[str] = []
@@ -40,12 +40,12 @@ class Machine:
         self,
         stdin: Input,
         error: Callable[[str], None],
-        ended: threading.Event | None = None,
+        shell: Process | None = None,
     ) -> Interpreter:
         """A PowerShell process with the environment of a fresh session."""
         made = Interpreter(self, stdin, error)
         made.environment = {**self.machine_variables(), **self._session()}
-        made.variables["__ended"] = ended
+        made.variables["__shell"] = shell
         return made
 
     def _session(self) -> dict[str, str]:
@@ -57,9 +57,9 @@ class Machine:
             "SystemRoot": "C:\\Windows",
         }
 
-    def _run_task(self, path: str, ended: threading.Event) -> None:
+    def _run_task(self, path: str, shell: Process) -> None:
         script = self.wine.path(path).read_bytes().decode("utf-8-sig")
-        interpreter = self.interpreter(StringIO(), self.missing.append, ended)
+        interpreter = self.interpreter(StringIO(), self.missing.append, shell)
         interpreter.variables["pscommandpath"] = path
         try:
             interpreter.run(script)

@@ -21,6 +21,7 @@ from windows.wine import Wine
 SPACE = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
 PATIENCE = 20
 """Seconds for Wine's schtasks, which needs Wine's RPC service."""
+SHELL = "C:\\Windows\\System32\\WindowsPowerShell\\v1.0\\powershell.exe"
 STATES = {"Disabled": 1, "Ready": 3, "Running": 4}
 
 
@@ -36,6 +37,8 @@ class Process:
     code: int = 0
     port: int = 0
     """Where it listens, if it is a server."""
+    parent: int = 0
+    """The process that has started it; 0 for one that a session has."""
 
     @property
     def alive(self) -> bool:
@@ -63,7 +66,15 @@ class Processes:
         self.all: list[Process] = []
         self._numbers = itertools.count(1000, 4)
 
-    def start(self, image: str, arguments: str, environment: dict[str, str], log: Path | None) -> Process:
+    def shell(self, arguments: str, ended: threading.Event) -> Process:
+        """The PowerShell that a task runs, until `ended` is set."""
+        process = Process(next(self._numbers), SHELL, arguments, ended=ended)
+        self.all.append(process)
+        return process
+
+    def start(
+        self, image: str, arguments: str, environment: dict[str, str], log: Path | None, parent: int = 0
+    ) -> Process:
         """Start a program: the stand-in for Ollama runs, what calls itself idle does nothing; others fail."""
         path = self.wine.path(image)
         head = path.read_bytes()[:64]
@@ -83,6 +94,7 @@ class Processes:
             process = Process(next(self._numbers), image, arguments, real, port=port)
         else:
             raise NotModelledError(f"a process of {image}")
+        process.parent = parent
         self.all.append(process)
         return process
 
@@ -168,8 +180,9 @@ class Task:
 class Scheduler:
     """Task Scheduler."""
 
-    def __init__(self, wine: Wine, run_file: Callable[[str, threading.Event], Any]) -> None:
+    def __init__(self, wine: Wine, processes: Processes, run_file: Callable[[str, Process], Any]) -> None:
         self.wine = wine
+        self.processes = processes
         self.tasks: dict[str, Task] = {}
         self._run_file = run_file
 
@@ -201,12 +214,15 @@ class Scheduler:
         if task.run is not None or not task.enabled:
             return
         ended = task.run = threading.Event()
+        shell = self.processes.shell(task.text("Arguments") or "", ended)
 
         def run() -> None:
             try:
-                self._run_file(task.script, ended)
+                self._run_file(task.script, shell)
             finally:
-                task.run = None
+                ended.set()
+                if task.run is ended:
+                    task.run = None
 
         threading.Thread(target=run, daemon=True).start()
 

@@ -69,7 +69,7 @@ def observe(at: Host, layout: Layout, state: HostState, since: str | None = None
         StepFailed: the command could not be run.
     """
     if layout.scope == "windows":
-        return _observe_windows(at, layout, since)
+        return _of_instance(_observe_windows(at, layout, since), layout, state)
     supervised = state.service.load == "supervised"
     log = _file_log(layout, since) if supervised else _journal(layout, since)
     command = "\n".join(
@@ -83,12 +83,16 @@ def observe(at: Host, layout: Layout, state: HostState, since: str | None = None
         raise StepFailed(f"the log could not be read: {str(error) or type(error).__name__}") from error
     if not done:
         raise StepFailed("the log could not be read: the command failed")
-    seen = _parse(at, output.stdout_lines)
-    if layout.instance:
-        there = {device.uuid: device for device in seen.devices}
-        mine = [device.uuid for device in state.devices]
-        return replace(seen, devices=tuple(there[uuid] for uuid in mine if uuid in there))
-    return seen
+    return _of_instance(_parse(at, output.stdout_lines), layout, state)
+
+
+def _of_instance(seen: Observation, layout: Layout, state: HostState) -> Observation:
+    """What was seen, of one of several servers with its own devices alone."""
+    if not layout.instance:
+        return seen
+    there = {device.uuid: device for device in seen.devices}
+    mine = [device.uuid for device in state.devices]
+    return replace(seen, devices=tuple(there[uuid] for uuid in mine if uuid in there))
 
 
 def _observe_windows(at: Host, layout: Layout, since: str | None) -> Observation:

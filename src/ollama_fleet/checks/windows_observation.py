@@ -34,7 +34,7 @@ def script(layout: Layout, since: str | None) -> str:
 
     The server has the file open for writing, so it is opened beside it.
     """
-    log = literal(f"{layout.state}\\server.log")
+    log = literal(layout.server_log)
     return f"""
 $r = @{{}}
 {machine.script(ProbeRequest(layout))}

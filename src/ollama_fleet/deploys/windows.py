@@ -20,7 +20,7 @@ def prepare_windows(spec: HostSpec, plan: HostPlan) -> None:
     if plan.firewall:
         firewall.allow(
             name="Firewall",
-            port=plan.firewall.port,
+            port=plan.firewall.ports,
             sources=plan.firewall.sources,
             present=plan.firewall.present,
             models_dir=models_dir,
@@ -35,18 +35,29 @@ def prepare_windows(spec: HostSpec, plan: HostPlan) -> None:
 
 
 def server_of_windows(spec: HostSpec, plan: HostPlan) -> Iterator[PyinfraCommand]:
-    """Commands up to the running server: the system's variables, the script that starts it, its release, its task."""
+    """Commands up to the running server: the system's variables, the script that starts it, its release, its task.
+
+    Of several servers that is a script and a task each.
+    """
     models_dir = spec.models_dir
     yield from ollama.variables._inner(wanted=plan.variables, models_dir=models_dir)
     yield from ollama.files._inner(wanted=plan.files, models_dir=models_dir)
     yield from release.use._inner(plan.release.version, plan.release.archives, models_dir=models_dir)
     if plan.desktop_app:
         yield from ollama.desktop_app._inner(wanted=plan.desktop_app, models_dir=models_dir)
+    if plan.several or plan.gone:
+        named = [instance.service for instance in plan.instances if instance.name]
+        several = [one for one in named if isinstance(one, WindowsService)]
+        yield from ollama.instances._inner(wanted=several, gone=plan.gone, models_dir=models_dir)
+    if plan.several:
+        return
     assert isinstance(plan.service, WindowsService)
     yield from ollama.service._inner(wanted=plan.service, models_dir=models_dir)
 
 
 def can_come_back(plan: HostPlan, state: HostState) -> bool:
-    """Whether our task runs the server. One that somebody logged in has started could not be started again over SSH."""
+    """Whether tasks of ours run the servers. One started by hand could not be started again over SSH."""
     windows = state.windows
-    return windows is not None and windows.task is not None and plan.layout.environment in state.files
+    if windows is None:
+        return False
+    return bool(windows.tasks) or (windows.task is not None and plan.layout.environment in state.files)

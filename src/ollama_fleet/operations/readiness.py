@@ -108,7 +108,7 @@ echo other"""
 def _why_down(at: Host, scope: Scope, unit: str) -> str | None:
     """What systemd says of a service that it has given up, or starts again and again; None where it runs."""
     if scope == "windows":
-        return _why_ended(at)
+        return _why_ended(at, Layout.of("windows").of_unit(unit))
     user = "--user " if scope == "user" else ""
     command = (
         f"systemctl {user}show {quote(unit)} -p ActiveState -p SubState -p NRestarts -p ExecMainStatus; "
@@ -132,12 +132,10 @@ def _why_down(at: Host, scope: Scope, unit: str) -> str | None:
     return f"{unit} does not stay up, exit status {facts.get('ExecMainStatus', 'unknown')}{said}"
 
 
-def _why_ended(at: Host) -> str | None:
+def _why_ended(at: Host, layout: Layout) -> str | None:
     """What Task Scheduler says of a task whose server has ended; None where it runs."""
     try:
-        told, output = at.run_shell_command(
-            StringCommand(running.why_down(Layout.of("windows"))), _timeout=60
-        )
+        told, output = at.run_shell_command(StringCommand(running.why_down(layout)), _timeout=60)
     except (OSError, SSHException, EOFError):
         return None
     lines = output.stdout_lines if told else []
@@ -145,4 +143,5 @@ def _why_ended(at: Host) -> str | None:
         return None
     last = next((line.removeprefix("said ").strip() for line in lines if line.startswith("said ")), "")
     said = f"; its last words: {last[:200]}" if last else ""
-    return f"the task \\Fleet\\Ollama does not stay up, it is {lines[0].removeprefix('state ').strip() or 'gone'}{said}"
+    word = lines[0].removeprefix("state ").strip() or "gone"
+    return f"the task \\Fleet\\{layout.task} does not stay up, it is {word}{said}"

@@ -41,7 +41,7 @@ from ollama_fleet.planner.render import RenderError, Templates
 from ollama_fleet.planner.serving import Given, environment_of, loaded_of, placements_on
 from ollama_fleet.planner.several import gone_instances, several
 from ollama_fleet.planner.state import HostState
-from ollama_fleet.planner.windows.plan import check_names, check_windows, windows_parts, windows_remarks
+from ollama_fleet.planner.windows.plan import check_windows, windows_parts, windows_remarks
 from ollama_fleet.spec.hosts import HostSpec
 
 ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
@@ -310,15 +310,13 @@ def _plan_windows(
     plain = _release(spec, lock, state, layout)
     release = WindowsRelease(plain.version, plain.archives, layout)
     given = Given(lock, insecure, templates, secrets, state, layout)
-    devices = planned_devices(spec, state.devices, state.device_error)
-    placements = placements_on(spec, devices, given)
-    check_names(placements)
+    parts = windows_parts(spec, release, given)
+    instances = parts.instances
+    placements = tuple(placement for instance in instances for placement in instance.placements)
     bases = tuple(dict.fromkeys(placement.base for placement in placements))
-    environment = environment_of(spec, release, layout)
-    parts = windows_parts(spec, release, environment, templates, secrets, state, layout)
     undeclared_there = undeclared(placements, release.version, lock, "task", state, layout)
     left = left_words(undeclared_there) if spec.prune == "report" else None
-    instance = _unnamed(spec, devices, parts.service, placements)
+    notes = windows_remarks(parts, release, state, placements)
     return HostPlan(
         host=spec.name,
         layout=layout,
@@ -326,23 +324,24 @@ def _plan_windows(
         directories=parts.directories,
         firewall=parts.firewall,
         release=release,
-        files=(parts.script,),
+        files=parts.files,
         lines=(),
-        service=parts.service,
+        service=instances[0].service,
         bases=bases,
-        models=tuple(placement.created for placement in placements),
-        loaded=instance.loaded,
+        models=tuple({placement.created.name: placement.created for placement in placements}.values()),
+        loaded=tuple(item for instance in instances for item in instance.loaded),
         pruned=undeclared_there if spec.prune is True else (),
         unproven=WantedProof(layout),
         placements=placements,
-        address=str(spec.listen.host),
-        port=spec.listen.port,
+        address=instances[0].address,
+        port=instances[0].port,
         outside_address=_outside_address(spec),
-        told=(*windows_remarks(parts, release, state, placements), *([left] if left else [])),
+        told=tuple(dict.fromkeys((*notes, *([left] if left else [])))),
         shortage=shortage(disk_needs(release, bases, lock, state, layout), state),
         variables=parts.variables,
         desktop_app=parts.desktop_app,
-        instances=(instance,),
+        instances=instances,
+        gone=parts.gone,
     )
 
 

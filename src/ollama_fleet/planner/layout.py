@@ -126,6 +126,8 @@ class Layout:
 
     def for_instance(self, name: str) -> Layout:
         """The same for one of several servers: they share all but the unit and the environment."""
+        if self.scope == "windows":
+            return replace(self, instance=name, environment=self.below(self.state, f"serve-{name}.ps1"))
         return replace(
             self,
             instance=name,
@@ -157,7 +159,29 @@ class Layout:
     @property
     def instance_note(self) -> str:
         """Says which of several servers has which device and port, so that it keeps them."""
-        return f"{self.state}/instances"
+        return self.below(self.state, "instances")
+
+    @property
+    def task(self) -> str:
+        """Name of the scheduled task that runs the server; Windows only."""
+        return f"Ollama-{self.instance}" if self.instance else "Ollama"
+
+    @property
+    def server_files(self) -> tuple[str, ...]:
+        """What the start script leaves beside itself, the server's log first; Windows only."""
+        own = f"-{self.instance}" if self.instance else ""
+        names = (f"server{own}.log", f"server{own}.out.log", f"started-from{own}")
+        return tuple(self.below(self.state, name) for name in names)
+
+    @property
+    def server_log(self) -> str:
+        """What the server has said; Windows only."""
+        return self.server_files[0]
+
+    def of_unit(self, unit: str) -> Layout:
+        """That of the server which a unit runs, by what `service` says of it."""
+        name = unit.removeprefix("ollama@").removesuffix(".service")
+        return self.for_instance(name) if unit.startswith("ollama@") else self
 
     def below(self, folder: str, name: str) -> str:
         """A path inside a folder, as the host writes paths."""

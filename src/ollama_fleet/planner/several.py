@@ -43,9 +43,9 @@ def several(spec: HostSpec, release: WantedRelease, binary: str, given: Given) -
     state, layout = given.state, given.layout
     note = Note.on(state, layout)
     slots = slots_of(spec, state.devices, state.device_error, note)
-    placed = _named_apart(slots, [placements_on(slot.spec, slot.devices, given) for slot in slots])
+    placed = named_apart(slots, [placements_on(slot.spec, slot.devices, given) for slot in slots])
     environments = {
-        slot.name: _environment(number, slot, release, layout) for number, slot in enumerate(slots)
+        slot.name: slot_environment(number, slot, release, layout) for number, slot in enumerate(slots)
     }
     files = instance_files(
         layout,
@@ -100,16 +100,18 @@ def _only_one(state: HostState, layout: Layout) -> Sequence[GoneService]:
     return [gone] if gone.differences(state) else []
 
 
-def _environment(number: int, slot: Slot, release: WantedRelease, layout: Layout) -> dict[str, str]:
+def slot_environment(number: int, slot: Slot, release: WantedRelease, layout: Layout) -> dict[str, str]:
+    """The variables of one of several servers that anybody may see; `number` counts them from 0."""
     environment = environment_of(slot.spec, release, layout)
     if number:
         environment.setdefault(NO_PRUNE, "1")
     return with_pins(environment, slot.devices)
 
 
-def _named_apart(
+def named_apart(
     slots: Sequence[Slot], placed: Sequence[tuple[Placement, ...]]
 ) -> list[tuple[Placement, ...]]:
+    """The placements of each slot, under other names where different things are made of one model."""
     names = names_of(
         [(slot.name, slot.devices, placements) for slot, placements in zip(slots, placed, strict=True)]
     )

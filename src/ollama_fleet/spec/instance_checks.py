@@ -43,11 +43,6 @@ def mistakes(
     if asked == 1:
         return
     here = ("instances",)
-    if settings.get("os") == "windows":
-        yield Mistake(
-            here, (), "a Windows host has one server, several are not supported yet", "write instances: 1"
-        )
-        return
     if settings.get("scope") == "user":
         yield Mistake(
             here, (), "several servers are the whole system's", "write scope: system, or instances: 1"

@@ -12,7 +12,7 @@ from ollama_fleet.checks.doctor import windows as doctor
 from ollama_fleet.connectors.powershell import framed
 from ollama_fleet.operations.windows import running, snapshot
 from ollama_fleet.operations.windows.retirement import retirement_script
-from ollama_fleet.operations.windows.script import remove, stop_server, write_text
+from ollama_fleet.operations.windows.script import remove, stop_server, stop_some, write_text
 from ollama_fleet.planner.items.windows.firewall import DESCRIPTION, WindowsFirewall
 from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.retirement import Models
@@ -37,6 +37,8 @@ def test_every_script_parses(value: str) -> None:
         write_text(value, value),
         remove(value),
         stop_server(),
+        stop_some([layout, layout.for_instance("left"), layout.for_instance("right")]),
+        stop_some([layout.for_instance("left")]),
         running.lock(layout, value),
         running.listener(11434),
         running.why_down(layout),
@@ -60,7 +62,7 @@ def retirement(layout: Layout, value: str) -> WindowsRetirement:
     stored = StoredModel(ModelName.parse("tiny"), b"{}")
     return WindowsRetirement(
         layout=layout,
-        task=True,
+        tasks=("Ollama", "Ollama-left"),
         rules=(foreign,),
         rules_back=(foreign,),
         variables={"OLLAMA_HOST": value, "OLLAMA_MODELS": None},
@@ -138,3 +140,26 @@ def test_what_no_operation_changes_is_told() -> None:
     (policy, blocked) = WANTED.notes(state_with(mine, block, local_rules=False))
     assert "AllowLocalPolicyMerge=0" in policy
     assert "'no ollama' of somebody else blocks" in blocked
+
+
+def test_each_port_of_several_servers_has_a_rule_and_others_of_ours_go() -> None:
+    wanted = WindowsFirewall((11434, 11500), ("192.168.1.0/24",), Layout.of("windows"))
+    adopted = rule(description=DESCRIPTION, sources=("192.168.1.0/24",))
+    old = rule(name="ollama-fleet-11435", display="ollama 11435", ports=("11435",))
+    assert [str(found) for found in wanted.differences(state_with(adopted, old))] == [
+        "rule ollama-fleet-11435: present → absent",
+        "rule ollama 11500: absent → present",
+    ]
+    other = replace(
+        adopted, name="ollama-fleet-11500", display="ollama 11500", ports=("11500",), enabled=False
+    )
+    told = [str(found) for found in wanted.differences(state_with(adopted, other))]
+    assert told == ["ollama 11500: enabled: no → yes"]
+    assert wanted.differences(state_with(adopted, replace(other, enabled=True))) == []
+
+
+def test_a_block_on_one_of_several_ports_is_told_of_that_port() -> None:
+    wanted = WindowsFirewall((11434, 11500), ("192.168.1.0/24",), Layout.of("windows"))
+    block = rule(name="x", display="no ollama", allows=False, ports=("11500",))
+    (told,) = wanted.notes(state_with(block))
+    assert "port 11500 stays shut" in told

@@ -15,17 +15,22 @@ from ollama_fleet.operations.windows.script import (
     administrators_only,
     make_directory,
     powershell,
+    register_task,
+    remove,
+    start_task,
     stop_server,
+    stop_some,
+    unregister_task,
     write_secret_file,
 )
 from ollama_fleet.operations.windows.startup import kept_link
 from ollama_fleet.planner.difference import Item
 from ollama_fleet.planner.items.directory import WantedDirectory
+from ollama_fleet.planner.items.service import GoneService
 from ollama_fleet.planner.items.text_file import WantedFile
 from ollama_fleet.planner.items.windows.desktop_app import NoDesktopApp
 from ollama_fleet.planner.items.windows.service import WindowsService
 from ollama_fleet.planner.items.windows.variable import WantedVariable
-from ollama_fleet.planner.windows import task
 from ollama_fleet.planner.windows.quoting import literal
 
 Wanted = TypeVar("Wanted", bound=Item)
@@ -147,13 +152,45 @@ def service(wanted: WindowsService, models_dir: str | None = None) -> Generator[
     expect_another_process(host)
     lines = []
     if wanted.needs_registration(state):
-        lines += [
-            f"Register-ScheduledTask -TaskPath {literal(task.PATH)} -TaskName {literal(task.NAME)} "
-            f"-Xml {literal(wanted.xml)} -Force | Out-Null",
-        ]
+        lines.append(register_task(wanted.layout.task, literal(wanted.xml)))
     if wanted.needs_restart(state):
-        lines += [
-            stop_server(),
-            f"Start-ScheduledTask -TaskPath {literal(task.PATH)} -TaskName {literal(task.NAME)}",
-        ]
+        lines += [stop_server(), start_task(wanted.layout.task)]
+    yield powershell(*lines)
+
+
+@operation()
+def instances(
+    wanted: Sequence[WindowsService], gone: Sequence[GoneService] = (), models_dir: str | None = None
+) -> Generator[StringCommand, None, None]:
+    """Have the tasks of these servers registered and their servers running, and others of ours stopped and removed.
+
+    As on the other hosts: those that go are stopped before any is started, and only those are restarted that read
+    something which has changed.
+
+    Args:
+        wanted: servers with names of their own; none leaves the only one to `service`.
+        gone: servers that go, with their files.
+        models_dir: where models lie, if not below ProgramData (only read, to share one probe).
+    """
+    state, _ = look("windows", models_dir)
+    different = [one for one in wanted if one.differences(state) or one.restart_because]
+    going = [one for one in gone if one.differences(state)]
+    if not different and not going:
+        host.noop("the tasks are registered and their servers run")
+        return
+    mark_changed(host)
+    expect_another_process(host)
+    restarting = [one for one in different if one.needs_restart(state)]
+    lines = []
+    stopping = [*(one.layout for one in going), *(one.layout for one in restarting)]
+    if stopping:
+        lines.append(stop_some(stopping))
+    for leaving in going:
+        if state.windows is not None and state.windows.task_of(leaving.layout.instance) is not None:
+            lines.append(unregister_task(leaving.layout.task))
+        lines += [remove(path) for path in (*leaving.files, *leaving.layout.server_files)]
+    for one in different:
+        if one.needs_registration(state):
+            lines.append(register_task(one.layout.task, literal(one.xml)))
+    lines += [start_task(one.layout.task) for one in restarting]
     yield powershell(*lines)

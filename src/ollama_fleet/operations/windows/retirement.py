@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ollama_fleet.operations.windows.script import make_directory, remove, stop_server
+from ollama_fleet.operations.windows.script import make_directory, remove, stop_server, unregister_task
 from ollama_fleet.operations.windows.startup import kept_link
 from ollama_fleet.planner.layout import Layout
-from ollama_fleet.planner.windows import task
 from ollama_fleet.planner.windows.addresses import ANY, rewritten
 from ollama_fleet.planner.windows.quoting import array, literal
 from ollama_fleet.planner.windows.retirement import WindowsRetirement
@@ -33,11 +32,10 @@ def _locked(plan: WindowsRetirement) -> Iterator[str]:
 
 
 def _service(plan: WindowsRetirement) -> Iterator[str]:
-    if plan.task:
+    if plan.tasks:
         yield stop_server()
-        yield (
-            f"Unregister-ScheduledTask -TaskPath {literal(task.PATH)} -TaskName {literal(task.NAME)} -Confirm:$false"
-        )
+    for name in plan.tasks:
+        yield unregister_task(name)
 
 
 def _firewall(plan: WindowsRetirement) -> Iterator[str]:

@@ -26,9 +26,9 @@ foreach ($connection in @(Get-NetTCPConnection -State Listen -LocalPort {port} -
 
 def why_down(layout: Layout) -> str:
     """Print `state` of the task, and the last line that the server has `said`."""
-    log = literal(f"{layout.state}\\server.log")
+    log = literal(layout.server_log)
     return f"""
-$task = Get-ScheduledTask -TaskPath {literal(task.PATH)} -TaskName {literal(task.NAME)} -ErrorAction SilentlyContinue
+$task = Get-ScheduledTask -TaskPath {literal(task.PATH)} -TaskName {literal(layout.task)} -ErrorAction SilentlyContinue
 'state ' + [string]$task.State
 if ([IO.File]::Exists({log})) {{
   try {{

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 
 from pyinfra.api.command import StringCommand
 
 from ollama_fleet.operations.shell import Remembered
-from ollama_fleet.planner.windows.quoting import literal
+from ollama_fleet.planner.layout import Layout
+from ollama_fleet.planner.windows import task
+from ollama_fleet.planner.windows.quoting import array, literal
 
 ADMINISTRATORS_ONLY = ("*S-1-5-18:(OI)(CI)F", "*S-1-5-32-544:(OI)(CI)F")
 """SYSTEM and the group Administrators, by number: their names depend on the language."""
@@ -63,21 +66,81 @@ def remove(path: str) -> str:
     return f"if (Test-Path -LiteralPath {quoted}) {{ Remove-Item -LiteralPath {quoted} -Recurse -Force }}"
 
 
+_ENGINE = "'Name = ''ollama.exe'' OR Name = ''llama-server.exe'''"
+
+
 def stop_server() -> str:
-    """Stop the task and its server, and wait until they have ended; a server started by hand too."""
+    """Stop our tasks and their servers, and wait until they have ended; a server started by hand too."""
+    return _ending(
+        task.all_tasks(),
+        f"""Get-CimInstance -ClassName Win32_Process -Filter {_ENGINE} | Where-Object {{
+    $_.Name -eq 'llama-server.exe' -or $_.CommandLine -like '* serve*' -or $_.CommandLine -like '* runner *'
+  }}""",
+    )
+
+
+def stop_some(going: Sequence[Layout]) -> str:
+    """Stop the tasks of these servers, with what they have started, and wait; the servers of other tasks go on.
+
+    A server is known by the process that has started it: the PowerShell that runs the task's script. The only server
+    is each that none of several has started, also one that somebody has started by hand.
+    """
+    wanted = [f"$_.CommandLine -like {literal(f'*{_script_name(one)}*')}" for one in going if one.instance]
+    scripts = " -or ".join(wanted) or "$false"
+    only = any(not one.instance for one in going)
+    named = "$_.Name -eq 'ollama.exe' -and $_.CommandLine -like '* serve*' -and $others -notcontains $_.ParentProcessId"
+    tasks = array(one.task for one in going)
+    shells = "Get-CimInstance -ClassName Win32_Process -Filter 'Name = ''powershell.exe'''"
+    ids = "ForEach-Object { $_.ProcessId }"
+    ending = _ending(
+        f"{task.all_tasks()} | Where-Object {{ {tasks} -contains $_.TaskName }}",
+        f"Get-CimInstance -ClassName Win32_Process -Filter {_ENGINE} | "
+        "Where-Object { $going -contains $_.ProcessId }",
+    )
     return f"""
-$task = Get-ScheduledTask -TaskPath '\\Fleet\\' -TaskName 'Ollama' -ErrorAction SilentlyContinue
-if ($task) {{ Stop-ScheduledTask -TaskPath '\\Fleet\\' -TaskName 'Ollama' }}
-$named = 'Name = ''ollama.exe'' OR Name = ''llama-server.exe'''
+$shells = @({shells} | Where-Object {{ {scripts} }} | {ids})
+$others = @({shells} | Where-Object {{ $_.CommandLine -like '*\\serve-*.ps1*' }} | {ids})
+$engine = @(Get-CimInstance -ClassName Win32_Process -Filter {_ENGINE})
+$servers = @($engine | Where-Object {{
+  $shells -contains $_.ParentProcessId -or ({named if only else "$false"})
+}} | {ids})
+$going = @($engine | Where-Object {{
+  $servers -contains $_.ProcessId -or $servers -contains $_.ParentProcessId
+}} | {ids})
+{ending}"""
+
+
+def _script_name(layout: Layout) -> str:
+    """The end of a start script's path; no other script's path has it."""
+    return "\\" + layout.environment.rpartition("\\")[2]
+
+
+def _ending(tasks: str, processes: str) -> str:
+    """Stop what these pipelines find until they find nothing that runs."""
+    return f"""
+foreach ($task in @({tasks})) {{ Stop-ScheduledTask -TaskPath '{task.PATH}' -TaskName $task.TaskName }}
 $left = {STOP_WITHIN}
 while ($left -gt 0) {{
-  $running = @(Get-CimInstance -ClassName Win32_Process -Filter $named | Where-Object {{
-    $_.Name -eq 'llama-server.exe' -or $_.CommandLine -like '* serve*' -or $_.CommandLine -like '* runner *'
-  }})
-  $task = Get-ScheduledTask -TaskPath '\\Fleet\\' -TaskName 'Ollama' -ErrorAction SilentlyContinue
-  if ($running.Count -eq 0 -and [string]$task.State -ne 'Running') {{ break }}
+  $running = @({processes})
+  $busy = @({tasks} | Where-Object {{ [string]$_.State -eq 'Running' }})
+  if ($running.Count -eq 0 -and $busy.Count -eq 0) {{ break }}
   foreach ($process in $running) {{ Stop-Process -Id $process.ProcessId -Force -ErrorAction SilentlyContinue }}
   Start-Sleep -Milliseconds 250
   $left -= 1
 }}
 if ($left -eq 0) {{ throw 'the running Ollama does not end' }}"""
+
+
+def register_task(name: str, xml: str) -> str:
+    """Register one of our tasks, or write it anew; `xml` is PowerShell for its definition."""
+    return f"Register-ScheduledTask -TaskPath '{task.PATH}' -TaskName {literal(name)} -Xml {xml} -Force | Out-Null"
+
+
+def unregister_task(name: str) -> str:
+    """Remove one of our tasks."""
+    return f"Unregister-ScheduledTask -TaskPath '{task.PATH}' -TaskName {literal(name)} -Confirm:$false"
+
+
+def start_task(name: str) -> str:
+    """Have one of our tasks run."""
+    return f"Start-ScheduledTask -TaskPath '{task.PATH}' -TaskName {literal(name)}"

@@ -1,7 +1,7 @@
 """The host as it was before a change, in PowerShell; what `operations/snapshot.py` says of it holds here too.
 
-Copies of the script that starts the server and of the notes about the releases in use and before, the system's
-variables, hard links of blobs.
+Copies of the scripts that start servers and of the notes about the releases in use and before, the definitions of
+the tasks, the system's variables, hard links of blobs.
 """
 
 from __future__ import annotations
@@ -32,9 +32,16 @@ def take(layout: Layout) -> list[str]:
         remove(new),
         remove(aside),
         make_directory(layout.below(new, "files")),
-        f"foreach ($path in {_paths(layout)}) {{",
+        make_directory(layout.below(new, "tasks")),
+        *_paths(layout),
+        "foreach ($path in $paths) {",
         f"  $copy = {literal(new)} + '\\files' + $path.Substring($path.LastIndexOf('\\'))",
         "  if ([IO.File]::Exists($path)) { [IO.File]::Copy($path, $copy) }",
+        "}",
+        f"foreach ($task in {task.all_tasks()}) {{",
+        f"  $xml = Export-ScheduledTask -TaskPath {literal(task.PATH)} -TaskName $task.TaskName",
+        f"  $copy = {literal(layout.below(new, 'tasks'))} + '\\' + $task.TaskName",
+        "  [IO.File]::WriteAllBytes($copy, [Text.Encoding]::UTF8.GetBytes($xml))",
         "}",
         "$lines = @(foreach ($name in @([Environment]::GetEnvironmentVariables('Machine').Keys)) {",
         "  if ($name -like 'OLLAMA_*') {",
@@ -67,7 +74,8 @@ def put_back(layout: Layout, *, created: Sequence[str] = (), snapshot: str | Non
     restored = literal(layout.below(source, "files"))
     lines = [
         f"if (-not (Test-Path -LiteralPath {literal(source)} -PathType Container)) {{ 'nothing'; exit 0 }}",
-        f"foreach ($path in {_paths(layout)}) {{",
+        *_paths(layout, restored),
+        "foreach ($path in $paths) {",
         f"  $copy = {restored} + $path.Substring($path.LastIndexOf('\\'))",
         "  if ([IO.File]::Exists($copy)) {",
         "    [IO.File]::Copy($copy, $path + '.fleet-new', $true)",
@@ -81,16 +89,14 @@ def put_back(layout: Layout, *, created: Sequence[str] = (), snapshot: str | Non
     lines += [
         _read("$was", layout.below(source, "pid")),
         _SERVING,
-        "if ($was -eq '' -or $was -ne $serving) {",
+        *_tasks_as_kept(layout.below(source, "tasks")),
+        "if ($was -eq '' -or $was -ne $serving -or $other) {",
         stop_server(),
-        f"Start-ScheduledTask -TaskPath {literal(task.PATH)} -TaskName {literal(task.NAME)}",
+        *_PUT_TASKS_BACK,
         "}",
         _read("$release", layout.below(source, f"files\\{CURRENT}")),
         "'release ' + $release.Trim()",
-        _read("$text", layout.environment),
-        "$mark = '''OLLAMA_HOST'', '''",
-        "$at = $text.LastIndexOf($mark)",
-        "if ($at -ge 0) { 'listen ' + $text.Substring($at + $mark.Length).Split('''')[0] }",
+        *_LISTENS,
     ]
     if snapshot is None:
         lines += [remove(source), remove(layout.models_before)]
@@ -104,14 +110,14 @@ def settle(layout: Layout) -> list[str]:
     is kept if the task ran what somebody else has installed.
     """
     before, kept = layout.unproven, layout.kept
-    started = literal(layout.below(before, f"files\\{layout.environment.rpartition(chr(92))[2]}"))
+    started = f"@(Get-ChildItem -LiteralPath {literal(layout.below(before, 'files'))} -File -Force"
     return [
         remove(layout.models_before),
         f"if (Test-Path -LiteralPath {literal(before)} -PathType Container) {{",
         _read("$was", layout.below(before, f"files\\{CURRENT}")),
         _read("$is", layout.below(layout.releases, CURRENT)),
         f"$there = Test-Path -LiteralPath ({literal(layout.releases)} + '\\' + $was) -PathType Container",
-        f"if ($was -eq '') {{ $there = [IO.File]::Exists({started}) }}",
+        f"if ($was -eq '') {{ $there = {started} | Where-Object {{ $_.Name -like 'serve*.ps1' }}).Count -gt 0 }}",
         "if ($was -eq $is -or -not $there) {",
         remove(before),
         "} else {",
@@ -123,10 +129,70 @@ def settle(layout: Layout) -> list[str]:
     ]
 
 
-def _paths(layout: Layout) -> str:
-    """What decides how the server runs; no two have the same file name."""
+def _paths(layout: Layout, kept: str = "") -> list[str]:
+    """Set `$paths`: what decides how servers run, there or in the folder `kept`. No two have the same file name."""
     notes = (layout.below(layout.releases, name) for name in (CURRENT, PREVIOUS))
-    return array((layout.environment, *notes))
+    state = literal(layout.state)
+    lines = [f"$paths = {array((layout.environment, layout.instance_note, *notes))}"]
+    for folder in (state, kept):
+        if folder:
+            lines += [
+                f"foreach ($file in @(Get-ChildItem -LiteralPath {folder} -File -Force |",
+                "  Where-Object { $_.Name -like 'serve-*.ps1' })) {",
+                f"  $path = {state} + '\\' + $file.Name",
+                "  if ($paths -notcontains $path) { $paths += $path }",
+                "}",
+            ]
+    return [
+        *lines,
+        f"$scripts = @($paths | Where-Object {{ $_ -like {literal('*' + chr(92) + 'serve*.ps1')} }})",
+    ]
+
+
+def _tasks_as_kept(kept: str) -> list[str]:
+    """Set `$names` and `$kept` to the tasks and their definitions, and `$other` where there are others by now.
+
+    A snapshot that an earlier version has taken knows of no tasks; then the one of the only server is started.
+    """
+    return [
+        "$names = @()",
+        "$kept = @{}",
+        f"if (Test-Path -LiteralPath {literal(kept)} -PathType Container) {{",
+        f"  foreach ($file in @(Get-ChildItem -LiteralPath {literal(kept)} -File -Force)) {{",
+        "    $names += $file.Name",
+        "    $kept[$file.Name] = [Text.Encoding]::UTF8.GetString([IO.File]::ReadAllBytes($file.FullName))",
+        "  }",
+        "} else { $names += 'Ollama' }",
+        f"$there = @(foreach ($task in {task.all_tasks()}) {{ $task.TaskName }})",
+        "$other = @($names | Where-Object { $there -notcontains $_ }).Count -gt 0",
+        "if (@($there | Where-Object { $names -notcontains $_ }).Count -gt 0) { $other = $true }",
+    ]
+
+
+_PUT_TASKS_BACK = (
+    "foreach ($name in @($there | Where-Object { $names -notcontains $_ })) {",
+    f"  Unregister-ScheduledTask -TaskPath {literal(task.PATH)} -TaskName $name -Confirm:$false",
+    "}",
+    "foreach ($name in $names) {",
+    "  if ($kept[$name]) {",
+    f"    Register-ScheduledTask -TaskPath {literal(task.PATH)} -TaskName $name -Xml $kept[$name] -Force | Out-Null",
+    "  }",
+    f"  Start-ScheduledTask -TaskPath {literal(task.PATH)} -TaskName $name",
+    "}",
+)
+_LISTENS = (
+    "$mark = '''OLLAMA_HOST'', '''",
+    "foreach ($path in $scripts) {",
+    "  if (-not [IO.File]::Exists($path)) { continue }",
+    "  $text = [Text.Encoding]::UTF8.GetString([IO.File]::ReadAllBytes($path))",
+    "  $at = $text.LastIndexOf($mark)",
+    "  if ($at -lt 0) { continue }",
+    "  $listen = $text.Substring($at + $mark.Length).Split('''')[0]",
+    "  $name = $path.Substring($path.LastIndexOf('\\') + 1).Replace('.ps1', '')",
+    "  if ($name -eq 'serve') { 'listen ' + $listen } else { 'instance ' + $name.Substring(6) + ' ' + $listen }",
+    "}",
+)
+"""Print where the servers listen whose scripts are there."""
 
 
 def _put_variables_back(saved: str) -> Iterable[str]:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import SecretStr
-
 from ollama_fleet.planner.difference import Item
 from ollama_fleet.planner.errors import PlanError
+from ollama_fleet.planner.instance import Instance
 from ollama_fleet.planner.items.directory import WantedDirectory
 from ollama_fleet.planner.items.firewall import ANYWHERE
 from ollama_fleet.planner.items.text_file import WantedFile
 from ollama_fleet.planner.items.windows.desktop_app import NoDesktopApp
 from ollama_fleet.planner.items.windows.firewall import WindowsFirewall
 from ollama_fleet.planner.items.windows.release import WindowsRelease
-from ollama_fleet.planner.items.windows.service import WindowsService
+from ollama_fleet.planner.items.windows.service import WindowsGoneService
 from ollama_fleet.planner.items.windows.variable import WantedVariable
-from ollama_fleet.planner.layout import Layout
 from ollama_fleet.planner.placement import Placement
-from ollama_fleet.planner.render import Templates
+from ollama_fleet.planner.serving import Given
 from ollama_fleet.planner.state import HostState
-from ollama_fleet.planner.windows import task
+from ollama_fleet.planner.windows.servers import gone, instance_of, note_file, servers_of, told_of
 from ollama_fleet.spec.hosts import HostSpec
 
 PREFIX = "OLLAMA_"
@@ -37,8 +34,11 @@ class WindowsParts:
     variables: tuple[WantedVariable, ...]
     desktop_app: NoDesktopApp
     firewall: WindowsFirewall
-    script: WantedFile
-    service: WindowsService
+    files: tuple[WantedFile, ...]
+    """Start scripts, and which of several servers has which card."""
+    instances: tuple[Instance, ...]
+    gone: tuple[WindowsGoneService, ...]
+    told: tuple[str, ...]
 
 
 def check_windows(state: HostState) -> None:
@@ -50,66 +50,35 @@ def check_windows(state: HostState) -> None:
         )
 
 
-def windows_parts(
-    spec: HostSpec,
-    release: WindowsRelease,
-    environment: Mapping[str, str],
-    templates: Templates,
-    secrets: Mapping[str, SecretStr],
-    state: HostState,
-    layout: Layout,
-) -> WindowsParts:
+def windows_parts(spec: HostSpec, release: WindowsRelease, given: Given) -> WindowsParts:
     """Decide the items.
 
     Raises:
+        PlanError: a device is not there, or a model does not work out.
+        SpecErrors: what was said of a model does not either.
         RenderError: a template is missing or wrong.
     """
-    program = release.program(state)
-    script = _script(program, environment, templates, secrets, layout)
-    variables = _variables(spec, environment, state)
+    state, layout = given.state, given.layout
+    servers = servers_of(spec, release, given)
+    for server in servers:
+        check_names(server.placements)
+    variables = _variables(spec, [server.environment for server in servers], state)
     undone = [variable for variable in variables if variable.value is None]
-    read_by_server: Sequence[Item] = (release, script, *undone)
-    because = dict.fromkeys(item.kind for item in read_by_server if item.differences(state))
-    xml = templates.render(
-        "ollama-task.xml.j2", {"shell": task.SHELL, "arguments": task.arguments(script.path)}
-    )
+    desktop_app = NoDesktopApp()
+    # Whoever stops the tray app stops its server, and cannot tell it from those of several that are ours.
+    read_by_all: list[Item] = [release, *undone, *([desktop_app] if spec.instances is not None else [])]
     sources = tuple(map(str, spec.allow_from)) or (ANYWHERE if spec.expose else ())
+    ports = tuple(sorted(server.slot.port for server in servers))
     return WindowsParts(
         directories=tuple(WantedDirectory(path, "", "", mode=0) for path in (layout.state, layout.models)),
         variables=variables,
-        desktop_app=NoDesktopApp(),
-        firewall=WindowsFirewall((spec.listen.port,), sources, layout, present=not spec.listen.is_loopback),
-        script=script,
-        service=WindowsService(
-            layout,
-            "task",
-            environment,
-            secrets,
-            tuple(because),
-            program=program,
-            script_hash=hashlib.sha256(script.content).hexdigest(),
-            xml=xml,
-        ),
+        desktop_app=desktop_app,
+        firewall=WindowsFirewall(ports, sources, layout, present=not spec.listen.is_loopback),
+        files=(*(server.script for server in servers), *note_file(servers, spec, layout)),
+        instances=tuple(instance_of(server, release, given, read_by_all) for server in servers),
+        gone=gone(servers, state, layout),
+        told=tuple(told_of(servers, state, layout)),
     )
-
-
-def _script(
-    program: str,
-    environment: Mapping[str, str],
-    templates: Templates,
-    secrets: Mapping[str, SecretStr],
-    layout: Layout,
-) -> WantedFile:
-    hidden = {name: value.get_secret_value() for name, value in secrets.items()}
-    values = {
-        "environment": dict(sorted({**environment, **hidden}.items())),
-        "program": program,
-        "state": layout.state,
-    }
-    text = templates.render("ollama-serve.ps1.j2", values)
-    # With a byte order mark: without one PowerShell 5.1 reads a file in the machine's code page.
-    content = text.replace("\n", "\r\n").encode("utf-8-sig")
-    return WantedFile(layout.environment, content, "", "", mode=0, secret=True)
 
 
 def variable_names(spec: HostSpec) -> frozenset[str]:
@@ -120,10 +89,16 @@ def variable_names(spec: HostSpec) -> frozenset[str]:
 
 
 def _variables(
-    spec: HostSpec, environment: Mapping[str, str], state: HostState
+    spec: HostSpec, environments: Sequence[Mapping[str, str]], state: HostState
 ) -> tuple[WantedVariable, ...]:
+    """What the whole system has: the first server's address, and what all servers have alike."""
+    first, *others = environments
     names = variable_names(spec)
-    wanted = {name: value for name, value in environment.items() if name in names}
+    wanted = {
+        name: value
+        for name, value in first.items()
+        if name in names and (name == "OLLAMA_HOST" or all(other.get(name) == value for other in others))
+    }
     there = state.windows.variables if state.windows else {}
     return (
         *(WantedVariable(name, value) for name, value in wanted.items()),
@@ -135,10 +110,11 @@ def windows_remarks(
     parts: WindowsParts, release: WindowsRelease, state: HostState, placements: Sequence[Placement]
 ) -> Iterator[str]:
     """Yield what a user should know, one line each."""
+    yield from parts.told
     yield from parts.firewall.notes(state)
     windows = state.windows
     for setup in windows.setups if windows else ():
-        if setup.program == parts.service.program:
+        if setup.program == release.program(state):
             yield f"{setup.program} of OllamaSetup is used as it is; `ollama-fleet` runs it as a service"
         else:
             yield f"{setup.program} of OllamaSetup is left, but not used: version {release.version} is asked for"

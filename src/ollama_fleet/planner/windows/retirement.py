@@ -22,7 +22,8 @@ class WindowsRetirement:
     """What is to be taken off a host. Empty `goes` is a host that has nothing of ours."""
 
     layout: Layout
-    task: bool
+    tasks: tuple[str, ...]
+    """Names of our scheduled tasks."""
     rules: tuple[WindowsRule, ...]
     """Of ours, to be removed."""
     rules_back: tuple[WindowsRule, ...]
@@ -47,11 +48,15 @@ def windows_retirement(
     """Decide what goes. Arguments as for `retirement` of the other hosts."""
     before = BeforeWindows.of(state, layout)
     windows = state.windows
-    task = windows is not None and windows.task is not None
+    there = ("", *state.instances)
+    own = [layout.for_instance(name) if name else layout for name in there]
+    tasks = tuple(
+        one.task for one in own if windows is not None and windows.task_of(one.instance) is not None
+    )
     rules = WindowsFirewall((spec.listen.port,), (), layout, present=False).leftovers(state)
     made = tuple(rule for rule in rules if rule.name.startswith(f"{MARK}-"))
     adopted = tuple(_as_before(rule, before) for rule in rules if rule not in made)
-    ours = task or layout.state in state.files
+    ours = bool(tasks) or layout.state in state.files
     variables = _variables(spec, state, before) if ours else {}
     links = (
         tuple(link for link in before.links if all(s.startup_link != link for s in windows.setups))
@@ -65,7 +70,11 @@ def windows_retirement(
     made_by_us = [path for path in layout.places() if path in before.absent and path in state.files]
     whole = models.all_go and layout.models in made_by_us
     goes = [
-        *(["service ollama: stopped, the task \\Fleet\\Ollama removed"] if task else []),
+        *(
+            f"service {one.service.removesuffix('.service')}: stopped, the task \\Fleet\\{one.task} removed"
+            for one in own
+            if one.task in tasks
+        ),
         *(f"firewall rule {rule.display!r}" for rule in made),
         *(f"firewall rule {rule.display!r}, made by hand: as it was before" for rule in adopted),
         *(_variable_words(name, value) for name, value in variables.items()),
@@ -77,7 +86,7 @@ def windows_retirement(
     ]
     return WindowsRetirement(
         layout=layout,
-        task=task,
+        tasks=tasks,
         rules=made,
         rules_back=adopted,
         variables=variables,

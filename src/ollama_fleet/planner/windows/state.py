@@ -38,11 +38,24 @@ class WindowsState:
     variables: Mapping[str, str] = field(default_factory=dict)
     """The system's variables whose names begin with OLLAMA_."""
     task: TaskState | None = None
+    """That of the only server."""
     started_from: str = ""
     """sha256 of the script that the running server was started by."""
+    tasks: Mapping[str, TaskState] = field(default_factory=dict)
+    """Those of several servers, by their names."""
+    several_from: Mapping[str, str] = field(default_factory=dict)
+    """As `started_from`, of each of several servers by its name."""
     setups: tuple[SetupInstall, ...] = ()
     tray_apps: int = 0
     """Running tray apps."""
+
+    def task_of(self, instance: str) -> TaskState | None:
+        """The task of an instance; for no name that of the only server."""
+        return self.tasks.get(instance) if instance else self.task
+
+    def started_by(self, instance: str) -> str:
+        """sha256 of the script that the server of an instance was started by."""
+        return self.several_from.get(instance, "") if instance else self.started_from
 
 
 @dataclass(frozen=True, slots=True)

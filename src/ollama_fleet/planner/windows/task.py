@@ -1,9 +1,16 @@
-"""The scheduled task that starts the server at boot, with nobody logged in."""
+"""The scheduled tasks that start the servers at boot, with nobody logged in: one for each server."""
 
 from __future__ import annotations
 
-PATH, NAME = "\\Fleet\\", "Ollama"
+PATH = "\\Fleet\\"
 SHELL = "powershell.exe"
+
+
+def all_tasks() -> str:
+    """PowerShell for our tasks: that of the only server, `Ollama`, and those of several, `Ollama-NAME`."""
+    found = f"Get-ScheduledTask -TaskPath '{PATH}' -TaskName 'Ollama*' -ErrorAction SilentlyContinue"
+    ours = "$_.TaskName -eq 'Ollama' -or $_.TaskName -like 'Ollama-*'"
+    return f"@({found} | Where-Object {{ {ours} }})"
 
 
 def arguments(script: str) -> str:

@@ -1,4 +1,4 @@
-"""Directories and the one file that operations write."""
+"""Directories and the files that operations write."""
 
 from __future__ import annotations
 
@@ -12,19 +12,27 @@ from ollama_fleet.probe.request import ProbeRequest
 
 
 def script(request: ProbeRequest) -> str:
-    """Set `files`; of the script that starts the server, which may hold secrets, only the hash leaves the host."""
+    """Set `files`; of the scripts that start servers, which may hold secrets, only the hash leaves the host."""
     layout = request.layout
-    paths = (*layout.places(), layout.unproven, layout.kept, layout.before)
+    paths = (*layout.places(), layout.unproven, layout.kept, layout.before, layout.instance_note)
+    script = layout.environment.rpartition("\\")[2].replace(".", "*.")
     return f"""
-$r.files = @(foreach ($path in {array(paths)}) {{
+$scripts = @()
+if (Test-Path -LiteralPath {literal(layout.state)} -PathType Container) {{
+  $scripts = @(Get-ChildItem -LiteralPath {literal(layout.state)} -File -Force |
+    Where-Object {{ $_.Name -like {literal(script)} }} | ForEach-Object {{ $_.FullName }})
+}}
+$others = @($scripts | Where-Object {{ $_ -ne {literal(layout.environment)} }})
+foreach ($path in {array(paths)}) {{ $others += $path }}
+$r.files = @(foreach ($path in $others) {{
   $item = Get-Item -LiteralPath $path -Force -ErrorAction SilentlyContinue
   if ($item) {{
     $hash = $null
     $content = $null
-    if ($path -eq {literal(layout.before)} -and -not $item.PSIsContainer) {{
+    if ({array((layout.before, layout.instance_note))} -contains $path -and -not $item.PSIsContainer) {{
       $content = [Convert]::ToBase64String([IO.File]::ReadAllBytes($path))
     }}
-    if ($path -eq {literal(layout.environment)} -and -not $item.PSIsContainer) {{
+    if ($path -like {literal(layout.below(layout.state, script))} -and -not $item.PSIsContainer) {{
       $hash = (Get-FileHash -LiteralPath $path -Algorithm SHA256).Hash
     }}
     @{{ path = $path; directory = [bool]$item.PSIsContainer; sha256 = $hash; content = $content }}

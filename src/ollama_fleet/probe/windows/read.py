@@ -47,12 +47,13 @@ def parse(lines: Sequence[str], request: ProbeRequest) -> HostState:
     except binascii.Error as error:
         raise ValueError(f"no answer in base64: {error}") from error
     devices, device_error = machine.devices(found)
-    running, windows = task.parse(found)
+    running, instances, windows = task.parse(found)
     return HostState(
         platform=machine.parse(found["machine"]),
         files=files.parse(found["files"]),
         release=task.with_foreign(release.parse(found["release"]), windows),
         service=running,
+        instances=instances,
         firewall=firewall.parse(found["firewall"]),
         store=models.parse(found["models"]),
         devices=devices,
