@@ -48,6 +48,7 @@ def ours() -> str:
     """Return the unit as it is written onto a host."""
     layout = Layout.of("system", "/srv/ollama/models")
     values = {
+        "several": False,
         "scope": layout.scope,
         "binary": layout.binary,
         "service_user": layout.service_user,
