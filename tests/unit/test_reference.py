@@ -42,6 +42,8 @@ def at(section: str, settings: dict[str, Any]) -> dict[str, Any]:
             return {section.lower(): settings}
         case "Firewall" | "Ssh" | "Access":
             return {"hosts": {"gpu-01": {section.lower(): settings}}}
+        case "Acme":
+            return {"hosts": {"gpu-01": {"access": {"acme": settings}}}}
         case "Instance":
             own = {"name": "one", "devices": ["rtx-4090"], **settings}
             return {"hosts": {"gpu-01": {"instances": [own]}}}
