@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from ollama_fleet.artifacts.measured import Measurement
 from ollama_fleet.planner.largest_stable import Seen
+from ollama_fleet.planner.layout import on_instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Tuned:
     @property
     def label(self) -> str:
         """The model, and where it is one of several servers' which."""
-        return f"{self.model} on {self.instance}" if self.instance else self.model
+        return on_instance(self.model, self.instance)
 
     @property
     def best(self) -> Step | None:

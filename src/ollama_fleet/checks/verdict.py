@@ -9,6 +9,7 @@ from typing import Literal
 from ollama_fleet.checks.engine_log import HOST, Terms
 from ollama_fleet.checks.evidence import Evidence, Failure
 from ollama_fleet.checks.exposure import Exposure
+from ollama_fleet.planner.layout import on_instance
 from ollama_fleet.planner.memory import Estimate
 
 Depth = Literal["quick", "load", "full"]
@@ -40,7 +41,7 @@ class PlacementVerdict:
     @property
     def name(self) -> str:
         """The model's name, and which of several servers it is on."""
-        return f"{self.seen.name} on {self.instance}" if self.instance else self.seen.name
+        return on_instance(self.seen.name, self.instance)
 
     @property
     def memory(self) -> tuple[MemoryRow, ...]:

@@ -26,6 +26,7 @@ from ollama_fleet.planner.decision import Surroundings, facts_of
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.host_plan import HostPlan
 from ollama_fleet.planner.instance import Instance
+from ollama_fleet.planner.layout import on_instance
 from ollama_fleet.planner.placement import Placement
 from ollama_fleet.planner.speed import SpeedRange, token_rate
 from ollama_fleet.planner.state import HostState
@@ -53,7 +54,7 @@ class Benched:
     @property
     def label(self) -> str:
         """The model, and where it is one of several servers' which."""
-        return f"{self.model} on {self.instance}" if self.instance else self.model
+        return on_instance(self.model, self.instance)
 
     def expected(self, fill: int) -> SpeedRange | None:
         """The rate that was predicted at a fill."""
@@ -144,15 +145,11 @@ def _host(
     return HostBenched(
         spec.name,
         plan.release.version,
-        _kinds(state),
+        state.kinds,
         tuple(benched),
         tuple(problems),
         "; ".join(errors) or None,
     )
-
-
-def _kinds(state: HostState) -> tuple[str, ...]:
-    return tuple(device.kind or device.name for device in state.devices)
 
 
 def _of_server(
@@ -207,7 +204,7 @@ def _placement(
         num_gpu=decision.num_gpu,
         quantization=decision.candidate.quantization or (None if facts is None else facts.quantization),
         instance=plan.layout.instance,
-        kinds=_kinds(state),
+        kinds=state.kinds,
     )
     if state.store.manifest(placement.created.model) is None:
         return replace(blank, error=f"{name} is not on the host yet; apply first")

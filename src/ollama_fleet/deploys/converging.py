@@ -20,7 +20,7 @@ from ollama_fleet.deploys.rollout import rollout, touched
 from ollama_fleet.deploys.source import Source, load_source
 from ollama_fleet.deploys.windows import prepare_windows
 from ollama_fleet.operations import access, firewall, ollama
-from ollama_fleet.operations.context import StepFailed, has_changed, step
+from ollama_fleet.operations.context import failing, has_changed
 from ollama_fleet.operations.observer import observer_of
 from ollama_fleet.operations.record import Pending
 from ollama_fleet.planner.changes import change_lines
@@ -155,7 +155,7 @@ def proof(
     except Exception as error:
         failures, summary = (f"{type(error).__name__}: {error}",), ""
     for failure in failures:
-        yield _failing(failure)
+        yield failing(failure, "proof")
     if not failures:
         current_host.log_styled(summary, fg="green")
         observer_of(current_host).conclude(current_host, summary)
@@ -183,13 +183,6 @@ def _verdict(
         closed_too=changed,
     )
     return tuple(map(str, verdict.all_failures)), verdict.summary
-
-
-def _failing(reason: str) -> FunctionCommand:
-    def fail(_: Host) -> None:
-        raise StepFailed(reason)
-
-    return step(fail, "proof")
 
 
 def _asked(host: Host) -> tuple[Source, HostSpec]:

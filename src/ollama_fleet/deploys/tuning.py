@@ -30,6 +30,7 @@ from ollama_fleet.operations.context import StepFailed
 from ollama_fleet.planner.decision import Surroundings, facts_of, kinds_of
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.host_plan import HostPlan
+from ollama_fleet.planner.layout import on_instance
 from ollama_fleet.planner.placement import Placement
 from ollama_fleet.planner.state import HostState
 from ollama_fleet.spec.hosts import HostSpec
@@ -99,13 +100,13 @@ def tune_host(source: Source, path: Path, spec: HostSpec, wish: Wish, told: Told
         try:
             chosen = list(_chosen(found.plan, found.state, wish))
         except PlanError as error:
-            return HostTuned(spec.name, _kinds(found.state), error=str(error))
+            return HostTuned(spec.name, found.state.kinds, error=str(error))
         deadline = time.monotonic() + wish.time_limit
         jobs = [_Job(host, source, path, spec, *one, wish, told, deadline) for one in chosen]
         errors = [f"{job.prefix}{reason}" for job in jobs if (reason := job.run())]
         return HostTuned(
             spec.name,
-            _kinds(found.state),
+            found.state.kinds,
             tuple(tuned for job in jobs for tuned in job.done),
             tuple(f"{job.prefix}{problem}" for job in jobs for problem in job.problems),
             "; ".join(errors) or None,
@@ -114,10 +115,6 @@ def tune_host(source: Source, path: Path, spec: HostSpec, wish: Wish, told: Told
 
     (tuned,) = visit(path, [spec], work)
     return tuned
-
-
-def _kinds(state: HostState) -> tuple[str, ...]:
-    return tuple(device.kind or device.name for device in state.devices)
 
 
 def _shared(plan: HostPlan) -> Iterator[str]:
@@ -237,7 +234,7 @@ class _Job:
             gpu.free - self.wish.margin - beside
             for gpu, beside in zip(around.gpus, self._others(placement, len(around.gpus)), strict=True)
         )
-        label = f"{name} on {self.instance}" if self.instance else name
+        label = on_instance(name, self.instance)
         kept = KeptSearch(self.path, self.spec.name, label, self._key(placement, around))
         steps = kept.load() if self.wish.resume else []
 
@@ -261,7 +258,7 @@ class _Job:
         return tuned
 
     def _here(self, tuned: Tuned) -> Tuned:
-        return replace(tuned, instance=self.instance, kinds=_kinds(self.state))
+        return replace(tuned, instance=self.instance, kinds=self.state.kinds)
 
     def _others(self, placement: Placement, devices: int) -> list[int]:
         """Bytes by GPU of what is to be in memory together with a preloaded model."""

@@ -9,7 +9,7 @@ from pyinfra.api.command import FunctionCommand, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from ollama_fleet.operations.context import StepFailed, look, mark_changed, step
+from ollama_fleet.operations.context import failing, look, mark_changed
 from ollama_fleet.operations.door_certificate import certificates
 from ollama_fleet.operations.packages import install_command
 from ollama_fleet.operations.shell import script, write_file, write_secret_file
@@ -111,13 +111,8 @@ def removal() -> list[str]:
 def _install(package: str, state: HostState) -> Generator[StringCommand | FunctionCommand, None, None]:
     command = install_command(package, state.platform.tools)
     if command is None:
-
-        def cannot(_: object) -> None:
-            raise StepFailed(
-                f"{package} is missing and there is no package manager that is known; install {package}"
-            )
-
-        yield step(cannot, "front door")
+        reason = f"{package} is missing and there is no package manager that is known; install {package}"
+        yield failing(reason, "front door")
         return
     # Masked while it is installed: the package's own service would show a page of its own to everybody.
     own = f"{package}.service"

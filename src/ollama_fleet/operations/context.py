@@ -83,5 +83,14 @@ def step(function: Callable[[Host], None], what: str, doing: str = "") -> Functi
     return FunctionCommand(run, (), {})
 
 
+def failing(reason: str, what: str) -> FunctionCommand:
+    """A command that fails this host at execution, with one line that begins with `what`."""
+
+    def fail(_: Host) -> None:
+        raise StepFailed(reason)
+
+    return step(fail, what)
+
+
 class StepFailed(Exception):
     """Something that can go wrong on a host; one line, with what to do about it."""

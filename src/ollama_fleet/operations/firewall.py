@@ -6,13 +6,12 @@ from collections.abc import Generator, Sequence
 from ipaddress import ip_network
 
 from pyinfra.api.command import FunctionCommand, StringCommand
-from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from ollama_fleet.api.through import ssh_transport
 from ollama_fleet.operations import firewall_at_boot, firewall_firewalld, firewall_trial, firewall_ufw
-from ollama_fleet.operations.context import StepFailed, look, mark_changed, step
+from ollama_fleet.operations.context import failing, look, mark_changed, step
 from ollama_fleet.operations.shell import script
 from ollama_fleet.planner.errors import PlanError
 from ollama_fleet.planner.firewall_state import FirewalldState, IptablesState, NftablesState, UfwState
@@ -52,14 +51,16 @@ def allow(
     if wrong := [one for one in ports if not 1 <= one <= 65535]:
         raise ValueError(f"{wrong[0]} is no TCP port")
     if present and (taken := sorted({*ports} & {*state.firewall.ssh_ports})):
-        yield _failing(f"port {taken[0]} is where sshd listens; nobody would reach the host any more")
+        yield failing(
+            f"port {taken[0]} is where sshd listens; nobody would reach the host any more", "Firewall"
+        )
         return
     switched = None
     if enabled:
         try:
             switched = to_switch_on(state.firewall, backend, by_ssh=ssh_transport(host) is not None)
         except PlanError as error:
-            yield _failing(str(error))
+            yield failing(str(error), "Firewall")
             return
     networks = tuple(str(ip_network(source)) for source in sources)
     wanted = WantedFirewall(ports, networks, layout, present, switched=switched)
@@ -74,13 +75,6 @@ def allow(
         yield script(*firewall_trial.ssh_commands(switched), *firewall_trial.start(switched.backend))
         name = switched.backend
         yield step(lambda at: firewall_trial.prove(at, name), "Firewall", f"switching {name} on")
-
-
-def _failing(reason: str) -> FunctionCommand:
-    def fail(_: Host) -> None:
-        raise StepFailed(reason)
-
-    return step(fail, "Firewall")
 
 
 def commands_of(wanted: WantedFirewall, state: HostState) -> list[str]:

@@ -312,3 +312,8 @@ class Layout:
     def firewall_unit(self) -> str:
         """Runs that script at boot, after the host's own rules."""
         return "/etc/systemd/system/ollama-fleet-firewall.service"
+
+
+def on_instance(model: str, instance: str) -> str:
+    """Return a model, and where it is one of several servers' which."""
+    return f"{model} on {instance}" if instance else model

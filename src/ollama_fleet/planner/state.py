@@ -233,6 +233,11 @@ class HostState:
         """Every server of ours: the only one, and each of several."""
         return (self.service, *self.instances.values())
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Its GPUs by kind, in their order; one that no catalogue has by its name."""
+        return tuple(device.kind or device.name for device in self.devices)
+
     def server(self, name: str) -> ServiceState:
         """The server of an instance; for no name the only one."""
         return self.instances.get(name, ServiceState()) if name else self.service

@@ -195,7 +195,7 @@ def _planned(host: HostSpec, lock: Lock, found: Surveyed | None) -> PlannedHost:
     """The plan made on the host where there is one, else that of the declared GPUs: `plan` prints the same."""
     if found is None or found.plan is None or found.state is None:
         return planned_host(host, lock)
-    gpus = tuple(device.kind or device.name for device in found.state.devices)
+    gpus = found.state.kinds
     decided = tuple(Decided(placement.resolved, placement.decision) for placement in found.plan.placements)
     served = tuple(
         Served(placement.created.name, instance.name, instance.port)

@@ -12,6 +12,7 @@ from ollama_fleet.artifacts.manifest import Manifest, ManifestError
 from ollama_fleet.artifacts.model_config import ModelConfig
 from ollama_fleet.artifacts.names import ModelName
 from ollama_fleet.planner.difference import Difference
+from ollama_fleet.planner.layout import on_instance
 from ollama_fleet.planner.state import HostState
 
 
@@ -113,7 +114,7 @@ class WantedLoaded:
     @property
     def name(self) -> str:
         """The name as Ollama shows it, and which of several servers it is about."""
-        return f"{self.model.short} on {self.instance}" if self.instance else self.model.short
+        return on_instance(self.model.short, self.instance)
 
     @property
     def keep_alive_value(self) -> str | int | None:
