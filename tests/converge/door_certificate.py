@@ -5,6 +5,14 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+CERTIFIED = {
+    "tokens": {"alice": "env:ALICE_TOKEN"},
+    "admin_tokens": {"ops": "env:OPS_TOKEN"},
+    "certificate": "door.crt",
+    "key": "file:door.key",
+}
+"""A door with a certificate that is made here."""
+
 
 def make_certificate(folder: Path, name: str) -> None:
     """Make door.crt and door.key."""

@@ -175,6 +175,15 @@ class FrontDoor:
         finally:
             connection.close()
 
+    def access_log(self) -> str:
+        """What the proxy has told, up to a request of alice's at least."""
+        told, log = '"user_id":"alice"', ""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and told not in log:
+            log = self.host.run(f"journalctl --sync; journalctl --no-pager -u {UNIT}").stdout
+        assert told in log
+        return log
+
     def announce(self, method: str, path: str, token: str, size: int) -> int:
         """Ask with a body of this many bytes, which the door may refuse before it comes."""
         connection = self.http()

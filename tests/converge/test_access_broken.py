@@ -9,7 +9,7 @@ import pytest
 
 from converge.conftest import MakeFleet
 from converge.door_attacks import fuzz, look_alikes, upgrades
-from converge.door_certificate import make_certificate
+from converge.door_certificate import CERTIFIED, make_certificate
 from converge.door_table import ALICE, OPS, wrongly_let_in
 from converge.front_door import UNIT, FrontDoor
 from lab import Lab
@@ -71,12 +71,7 @@ def ajar(lab: Lab, make_fleet: MakeFleet) -> Iterator[FrontDoor]:
         {
             "defaults": {
                 "firewall": {"allow_from": [*lab.cidrs("lan"), *lab.cidrs("office")]},
-                "access": {
-                    "tokens": {"alice": "env:ALICE_TOKEN"},
-                    "admin_tokens": {"ops": "env:OPS_TOKEN"},
-                    "certificate": "door.crt",
-                    "key": "file:door.key",
-                },
+                "access": CERTIFIED,
             },
             "hosts": {"ajar": {"address": host.address}},
         }
